@@ -1,0 +1,31 @@
+"""Where an application is plugged into the engine: the one place that names it. Another one is another file like this."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from shared.stepfi.settings import REQUIRED_CONTRACTS, Settings
+from streams.application import Application
+from streams.stepfi.application import StepfiStream
+from sweeper import classes
+from sweeper.context import Subject
+from sweeper.stepfi.subjects import subjects
+
+CONTRACT_SETTINGS = tuple(f"stepfi.{name}" for name in REQUIRED_CONTRACTS)
+
+
+def load(config: Path | None, *required: str) -> Settings:
+    """The settings, with those that are required; raises SettingError."""
+    settings = Settings.load(config)
+    classes.check_settings(settings.sweep.policy)
+    settings.require(*required)
+    return settings
+
+
+def stream(settings: Settings) -> Application:
+    """Decoders, folds and wishes."""
+    return StepfiStream(settings.stepfi)
+
+
+def sweep(settings: Settings) -> Sequence[Subject]:
+    """The tables that are compared."""
+    return subjects(settings.stepfi)

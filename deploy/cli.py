@@ -1,0 +1,175 @@
+"""`chaintrue`: the command. What each subcommand does is in `deploy/commands/`, how each of them ends in `running`."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from deploy.commands import running
+
+_EXIT_CODES = """\b
+Exit codes: 0 clean, all repaired, or findings that are only reported
+            1 error (a wrong setting, something unreachable)
+            2 drift remains that policy would repair or propose (--strict: any finding)
+            3 not complete: something could not be compared or asked"""
+
+_config = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A TOML file with settings; the environment (CHAINTRUE_…) comes first.",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="chaintrue", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Keeps an application's database true to its Soroban contracts."""
+
+
+@cli.command(short_help="Own database to this version, topic created.")
+@_config
+@_json
+def migrate(config: Path | None, as_json: bool) -> int:
+    """Bring chaintrue's own database to this version, create and verify the topic."""
+    from deploy import application, terminal
+    from deploy.commands import migrate as command
+
+    async def work(_: asyncio.Event) -> int:
+        done = await command.run(_load(application, config, *command.REQUIRED))
+        if as_json:
+            terminal.show_json(done)
+        else:
+            topic = "created or mended" if done["topic_changed"] else "as it should be"
+            terminal.out().print(
+                f"The database is at revision {done['revision']}; the topic {done['topic']} is {topic}."
+            )
+        return 0
+
+    return running.run(work)
+
+
+@cli.command(short_help="Follow the chain until SIGTERM.")
+@_config
+@_json
+@click.option("--only", type=click.Choice(["indexer", "worker"]), help="One part alone, to scale out.")
+def stream(config: Path | None, as_json: bool, only: str | None) -> int:
+    """Follow the chain: RPC to Kafka, Kafka to the authoritative tables. Ends on SIGTERM or Ctrl-C.
+
+    With --json the logs are JSON lines, on stderr as always.
+    """
+    from deploy import application
+    from deploy.commands import stream as command
+    from streams.runner import Only
+
+    async def work(stop: asyncio.Event) -> int:
+        part = cast("Only | None", only)
+        settings = _load(application, config, *command.required(part), json_logs=as_json)
+        return await command.run(settings, stop, only=part)
+
+    return running.run(work, stops=True)
+
+
+@cli.command(short_help="Compare the app with the chain; --repair mends it.", epilog=_EXIT_CODES)
+@_config
+@_json
+@click.option("--repair", is_flag=True, help="Apply what policy allows; without it nothing is written to the app.")
+@click.option("--table", "tables", multiple=True, help="Only this table; may be given again.")
+@click.option("--strict", is_flag=True, help="Exit with 2 on any finding.")
+def sweep(config: Path | None, as_json: bool, repair: bool, tables: tuple[str, ...], strict: bool) -> int:
+    """Compare the application's database with the chain; explain, and with --repair mend, each mismatch."""
+    from deploy import application, terminal, terminal_report
+    from deploy.commands import sweep as command
+    from shared import metrics
+
+    async def work(_: asyncio.Event) -> int:
+        settings = _load(application, config, *command.REQUIRED)
+        with terminal.err().status("sweeping") as status:
+            report = await command.run(settings, repair=repair, tables=tables, on_progress=status.update)
+        if as_json:
+            terminal.show_json(report.to_json())
+        else:
+            terminal_report.show(report, console=terminal.out())
+        metrics.publish(settings.metrics)  # last: a gateway that is down must not keep the report from whoever asked
+        return int(report.exit_code(strict=strict))
+
+    return running.run(work)
+
+
+@cli.command(short_help="How far the tables are, and what they lack.")
+@_config
+@_json
+@click.option(
+    "--wait-ledger", type=click.IntRange(min=1), help="Return once the watermark is at this ledger or beyond."
+)
+@click.option("--timeout", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Seconds to wait.")
+def status(config: Path | None, as_json: bool, wait_ledger: int | None, timeout: float) -> int:
+    """How far the tables are, what they lack, how the last sweeps ended. Exit codes: 0 healthy, 2 degraded or timed out.
+
+    Degraded: nothing indexed yet; RPC silent, or no longer holding what comes next; more than 24 ledgers or 120 s behind it;
+    an open gap, other than the one before the stream's start; events that could not be decoded. With --wait-ledger the exit
+    code says only whether the ledger was reached in time. Why it is degraded is told on stderr with --json.
+    """
+    import migrations
+    from deploy import application, terminal, terminal_status
+    from deploy import status as state
+    from shared import database
+
+    async def work(_: asyncio.Event) -> int:
+        settings = _load(application, config, "database.url")
+        scope = application.stream(settings).scope
+        async with database.connect(settings.database, section="database") as engine:
+            await migrations.check(engine)
+            reached = None
+            if wait_ledger is not None:
+                reached = await state.wait(engine, scope=scope, ledger=wait_ledger, timeout=timeout)
+            current = await state.read(settings, engine, scope=scope)
+        if as_json:
+            terminal.show_json(current.body)
+            for trouble in current.degraded:
+                running.complain(trouble)
+        else:
+            terminal_status.show(current, console=terminal.out())
+        if reached is False:
+            running.complain(f"the watermark did not reach ledger {wait_ledger} within {timeout:g} s")
+        healthy = not current.degraded if reached is None else reached
+        return 0 if healthy else 2
+
+    return running.run(work)
+
+
+@cli.command(short_help="All of it on this machine, in a minute.")
+@_json
+@click.option("--keep", is_flag=True, help="Leave everything running until Ctrl-C, with its addresses printed.")
+def demo(as_json: bool, keep: bool) -> int:
+    """Kafka, PostgreSQL and a chain on this machine; drift injected, found, repaired, explained."""
+    from deploy.demo import tour
+    from deploy.demo.guide import Guide
+
+    async def work(stop: asyncio.Event) -> int:
+        return await tour.run(Guide(as_json=as_json), keep=keep, stop=stop)
+
+    return running.run(work)
+
+
+def _load(application: Any, config: Path | None, *required: str, json_logs: bool = False) -> Any:
+    """The settings, and the logs as they say."""
+    from shared import log
+    from shared.settings import LogFormat
+
+    settings = application.load(config, *required)
+    log.configure(LogFormat.JSON if json_logs else settings.log.format)
+    return settings
+
+
+def main() -> None:
+    """The entry point. A wrong call ends with 1: 2 means drift here."""
+    try:
+        sys.exit(cli.main(prog_name="chaintrue", standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(running.ERROR)
+    except click.exceptions.Abort:
+        sys.exit(running.INTERRUPTED)

@@ -1,0 +1,1 @@
+"""The subcommands of `chaintrue`, one file each."""

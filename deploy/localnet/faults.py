@@ -1,0 +1,55 @@
+"""Faults that a test can order, request by request: a node as it is on a bad day."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What goes wrong with one request; each field is independent of the others.
+
+    `delay`: seconds before the answer. `lag`: ledgers behind the tip, as another backend is. `error`: a JSON-RPC error (code,
+    message) instead of the result. `status`, `retry_after`: an HTTP status with an empty body, and its Retry-After in seconds,
+    instead of any answer. `keep`: only this many bytes of the body, then the connection is cut. `garbage`: a body that is no
+    JSON.
+    """
+
+    delay: float = 0.0
+    lag: int = 0
+    error: tuple[int, str] | None = None
+    status: int | None = None
+    retry_after: int | None = None
+    keep: int | None = None
+    garbage: bool = False
+
+
+Hook = Callable[[str], Fault | None]
+NONE = Fault()
+
+
+def too_many_requests(retry_after: int = 1) -> Fault:
+    return Fault(status=429, retry_after=retry_after)
+
+
+def unavailable() -> Fault:
+    return Fault(status=503)
+
+
+def cut(keep: int = 20) -> Fault:
+    return Fault(keep=keep)
+
+
+def malformed() -> Fault:
+    return Fault(garbage=True)
+
+
+def rpc_error(code: int, message: str) -> Fault:
+    return Fault(error=(code, message))
+
+
+def lagging(ledgers: int) -> Fault:
+    return Fault(lag=ledgers)
+
+
+def slow(seconds: float) -> Fault:
+    return Fault(delay=seconds)

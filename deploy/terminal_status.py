@@ -1,0 +1,60 @@
+"""`chaintrue status` for people."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from deploy.status import Status
+from deploy.terminal import sentence, text
+
+
+def show(status: Status, *, console: Console) -> None:
+    """The state as sentences and tables; what troubles it last, where the eye is."""
+    body = status.body
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("Watermark", f"ledger {_known(body['watermark_ledger'])}")
+    facts.add_row("Chain", f"ledger {_known(body['latest_ledger'])}")
+    facts.add_row("Lag", _with_unit(body["lag_seconds"], "s"))
+    facts.add_row("Retention margin", _with_unit(body["retention_margin_ledgers"], "ledgers"))
+    facts.add_row("Undecodable events", str(body["undecodable_events"]))
+    console.print(facts)
+    _show_rows("Gaps", body["gaps"], ("from_ledger", "to_ledger", "state", "reason"), console)
+    sweeps = [
+        {**one, "started_at": f"{one['started_at'][:19]}Z", "drift": _drift(one["drift"])}
+        for one in body["last_sweeps"]
+    ]
+    _show_rows("Last sweeps", sweeps, ("started_at", "mode", "status", "drift"), console)
+    console.print()
+    for trouble in status.degraded:
+        console.print(f"[bold red]Degraded[/]: {sentence(trouble)}")
+    if not status.degraded:
+        console.print("[bold green]Healthy.[/]")
+
+
+def _known(value: int | None) -> str:
+    return "unknown" if value is None else str(value)
+
+
+def _with_unit(value: int | None, unit: str) -> str:
+    return "unknown" if value is None else f"{value} {unit}"
+
+
+def _drift(counts: Mapping[str, int] | None) -> str:
+    if counts is None:
+        return "-"
+    return "\n".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"
+
+
+def _show_rows(title: str, rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...], console: Console) -> None:
+    if not rows:
+        return
+    table = Table(*(name.replace("_", " ") for name in columns), title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*(text(row[name]) for name in columns))
+    console.print()
+    console.print(table)
+    for contracts in {tuple(row["contracts"]) for row in rows if "contracts" in row}:
+        console.print(f"[dim]of the contracts {escape(', '.join(contracts))}[/]")

@@ -1,0 +1,1 @@
+"""The vocabulary: what every room of chaintrue may speak of. Imports nothing above it."""

@@ -1,0 +1,93 @@
+"""Connections to PostgreSQL: engines from settings, and errors in words that name the setting.
+
+Sessions run in UTC and with a statement time-out, so that nothing waits for ever (I10).
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from shared import errors
+from shared.settings import Database, environment_name
+
+STATEMENT_TIMEOUT_SECONDS = 120
+
+
+@asynccontextmanager
+async def connect(settings: Database, *, section: str) -> AsyncIterator[AsyncEngine]:
+    """An engine for the database of the settings' `section` (`database` or `app_database`), tried before it is handed out.
+
+    Works through a transaction pooler too: no prepared statement outlives its transaction, no session state is relied on.
+    Raises DatabaseUnreachable, which names the setting and never the password.
+    """
+    engine = create_async_engine(
+        settings.address,
+        pool_size=4,
+        max_overflow=4,
+        pool_timeout=settings.connect_timeout_seconds,
+        pool_pre_ping=True,  # a connection that a restarted server forgot is made anew, not handed out
+        connect_args=_connect_arguments(settings),
+    )
+    try:
+        await check(engine, section=section)
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+def single(settings: Database) -> AsyncEngine:
+    """An engine without a pool: each connection is its own, for locks that live as long as their session."""
+    return create_async_engine(settings.address, poolclass=NullPool, connect_args=_connect_arguments(settings))
+
+
+def _connect_arguments(settings: Database) -> dict[str, Any]:
+    return {
+        "dsn": settings.dsn,
+        "timeout": settings.connect_timeout_seconds,
+        "command_timeout": STATEMENT_TIMEOUT_SECONDS,
+        "statement_cache_size": 0,
+        "prepared_statement_cache_size": 0,
+        "prepared_statement_name_func": lambda: "",  # unnamed: a name would outlive its transaction behind a pooler
+        "server_settings": {"application_name": "chaintrue", "timezone": "UTC"},
+    }
+
+
+async def check(engine: AsyncEngine, *, section: str) -> None:
+    """Connect once; raises DatabaseUnreachable in the words of the setting."""
+    variable = environment_name(section, "url")
+    url = engine.url
+    place = f"{url.host or 'the local socket'}:{url.port or 5432}, database {url.database}"
+    try:
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+    except (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+        raise errors.DatabaseUnreachable(
+            f"{variable}: PostgreSQL at {place} refuses or does not answer ({_words(cause)})",
+            cure=_cure(variable, cause),
+        ) from None
+
+
+def _words(cause: BaseException) -> str:
+    return str(cause).strip().partition("\n")[0] or type(cause).__name__
+
+
+def _cure(variable: str, cause: BaseException) -> str:
+    words = str(cause).lower()
+    if "password" in words or "role" in words:
+        return f"correct the user or the password in {variable}"
+    if "database" in words and "does not exist" in words:
+        return f"create that database, or correct its name in {variable}"
+    return f"start PostgreSQL there, or correct the host and port in {variable}"
+
+
+def raw(connection: AsyncConnection) -> Any:
+    """The asyncpg connection beneath, for COPY and for arrays; it shares the transaction that is open."""
+    fairy = connection.sync_connection.connection  # type: ignore[union-attr]  # an entered AsyncConnection always has one
+    return fairy.driver_connection

@@ -1,0 +1,115 @@
+"""The errors that people read.
+
+    ChaintrueError
+    ├── SettingError         a setting is missing or wrong
+    ├── NotMigrated          the own database has not the tables of this version
+    ├── DatabaseUnreachable  PostgreSQL does not answer, or refuses us
+    ├── KafkaUnreachable     Kafka does not answer, or refuses us
+    ├── TopicInvalid         the topic is missing, or not as `migrate` would make it
+    ├── RpcError             everything that goes wrong with a Stellar RPC node
+    │   ├── RpcUnavailable   no configured node gave an answer (retryable)
+    │   ├── RpcMalformed     an answer that is not what the method promises (retryable, elsewhere)
+    │   ├── RpcRefused       the node refused the request itself: a bug, or a foreign cursor
+    │   ├── LedgerOutOfRange the node does not hold the ledger asked for
+    │   └── WrongNetwork     the node serves another network, or is too old
+    ├── Undecodable          an XDR value that this version does not read (a finding, never a stop)
+    ├── FrameInvalid         a Kafka record that is no frame (stops the worker: skipping it would break coverage)
+    ├── OffsetGap            Kafka delivered a record beyond the one that is due
+    └── AlreadyRunning       another process does this already
+
+An error's docstring is its message when none is given. `retryable` says whether the same call may succeed later: loops decide
+by the type alone.
+"""
+
+import inspect
+from typing import ClassVar
+
+
+class ChaintrueError(Exception):
+    """Something went wrong."""
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str | None = None, *, cure: str | None = None) -> None:
+        self.cure = cure
+        super().__init__(message or inspect.cleandoc(type(self).__doc__ or ""))
+
+    def __str__(self) -> str:
+        message = str(self.args[0])
+        return f"{message}\n  Cure: {self.cure}" if self.cure else message
+
+
+class SettingError(ChaintrueError):
+    """A setting is missing or wrong."""
+
+
+class NotMigrated(ChaintrueError):
+    """The database of chaintrue has not the tables of this version."""
+
+
+class DatabaseUnreachable(ChaintrueError):
+    """PostgreSQL cannot be reached."""
+
+    retryable = True
+
+
+class KafkaUnreachable(ChaintrueError):
+    """Kafka cannot be reached."""
+
+    retryable = True
+
+
+class TopicInvalid(ChaintrueError):
+    """The topic is missing, or not as `chaintrue migrate` would make it."""
+
+
+class RpcError(ChaintrueError):
+    """A Stellar RPC node could not be used."""
+
+
+class RpcUnavailable(RpcError):
+    """No configured Stellar RPC node gave an answer."""
+
+    retryable = True
+
+
+class RpcMalformed(RpcError):
+    """A Stellar RPC node gave an answer that is not what the method promises."""
+
+    retryable = True
+
+
+class RpcRefused(RpcError):
+    """A Stellar RPC node refused the request."""
+
+
+class LedgerOutOfRange(RpcError):
+    """The ledger asked for is not among those that the node holds.
+
+    `oldest` and `latest` are the node's own range (ledger sequences, inclusive), as its message gives them.
+    """
+
+    def __init__(self, message: str, *, oldest: int, latest: int) -> None:
+        self.oldest = oldest
+        self.latest = latest
+        super().__init__(message)
+
+
+class WrongNetwork(RpcError):
+    """A Stellar RPC node serves another network than the one in the settings."""
+
+
+class Undecodable(ChaintrueError):
+    """A value that this version does not read."""
+
+
+class FrameInvalid(ChaintrueError):
+    """A record of the topic is not a frame."""
+
+
+class OffsetGap(ChaintrueError):
+    """Kafka delivered a record beyond the one that is due next."""
+
+
+class AlreadyRunning(ChaintrueError):
+    """Another process does this already."""

@@ -1,0 +1,180 @@
+"""Connections to Kafka: an admin client, readers and a writer of frames, each opened and closed within a deadline.
+
+Whatever keeps us from Kafka ends in KafkaUnreachable, which names the setting.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+from shared import errors, frames, metrics
+from shared.settings import Kafka, environment_name
+
+log = structlog.get_logger()
+
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+"""A frame is cut at 64 KiB, but a single event or entry may be larger. Far above what a ledger can hold."""
+CLOSE_SECONDS = 5.0
+PRODUCE_SECONDS = 60.0
+"""How long a frame may wait for its acknowledgement. A broker that restarts is back by then."""
+
+
+def servers(settings: Kafka) -> list[str]:
+    """The bootstrap servers, each `host:port`."""
+    if settings.bootstrap_servers is None:
+        raise errors.SettingError("the Kafka address is used before it was required")
+    return [server.strip() for server in settings.bootstrap_servers.split(",") if server.strip()]
+
+
+def unreachable(settings: Kafka, cause: BaseException) -> errors.KafkaUnreachable:
+    """The error for `cause`, in the words of the setting."""
+    variable = environment_name("kafka", "bootstrap_servers")
+    words = str(cause).strip().partition("\n")[0] or type(cause).__name__
+    if isinstance(cause, TimeoutError):
+        words = f"no answer within {settings.timeout_seconds:g} s"
+    return errors.KafkaUnreachable(
+        f"{variable}: Kafka at {settings.bootstrap_servers} cannot be used ({words})",
+        cure=f"start Kafka there, or correct {variable}",
+    )
+
+
+@asynccontextmanager
+async def reaching(settings: Kafka, *, seconds: float | None = None) -> AsyncIterator[None]:
+    """Bound the block by `seconds` (the setting's time-out); its failures become KafkaUnreachable."""
+    try:
+        async with asyncio.timeout(settings.timeout_seconds if seconds is None else seconds):
+            yield
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise unreachable(settings, error) from None
+
+
+class _Client(Protocol):
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
+@asynccontextmanager
+async def _running(client: _Client, settings: Kafka) -> AsyncIterator[None]:
+    try:
+        async with reaching(settings):
+            await client.start()
+        yield
+    finally:
+        await _close(client)
+
+
+async def _close(client: _Client) -> None:
+    """Stop the client, or leave it: a broker that is gone must not keep us from ending."""
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await client.stop()
+    except (KafkaError, OSError, TimeoutError) as error:
+        log.warning("a Kafka client did not close cleanly", error=type(error).__name__)
+
+
+class _Admin:
+    """The admin client under the names that the others use."""
+
+    def __init__(self, client: AIOKafkaAdminClient) -> None:
+        self._client = client
+
+    async def start(self) -> None:
+        await self._client.start()
+
+    async def stop(self) -> None:
+        await self._client.close()
+
+
+@asynccontextmanager
+async def admin(settings: Kafka) -> AsyncIterator[AIOKafkaAdminClient]:
+    client = AIOKafkaAdminClient(
+        bootstrap_servers=servers(settings), request_timeout_ms=int(settings.timeout_seconds * 1000)
+    )
+    async with _running(_Admin(client), settings):
+        yield client
+
+
+@asynccontextmanager
+async def consumer(settings: Kafka, *, group: str | None = None) -> AsyncIterator[AIOKafkaConsumer]:
+    """A reader that joins no group: with `group` it may commit offsets for it, while nobody is in it."""
+    client = AIOKafkaConsumer(
+        bootstrap_servers=servers(settings),
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="none",  # an offset that is gone is an error, never a silent jump
+        request_timeout_ms=int(settings.timeout_seconds * 1000),
+        max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
+    )
+    async with _running(client, settings):
+        yield client
+
+
+class Writer:
+    """Writes frames: in order, once, acknowledged by all in-sync replicas."""
+
+    def __init__(self, client: AIOKafkaProducer, settings: Kafka) -> None:
+        self._client = client
+        self._settings = settings
+
+    async def write(self, partition: int, batch: Iterable[frames.Frame]) -> list[int]:
+        """Write the frames in their order and wait until all are acknowledged; gives their offsets.
+
+        Raises KafkaUnreachable after PRODUCE_SECONDS. The frames may stand in the log nevertheless, so the caller reads from the
+        log where it stands before it goes on. Raises FrameInvalid for a frame over the topic's message limit.
+        """
+        waiting: list[asyncio.Future[object]] = []
+        try:
+            async with asyncio.timeout(PRODUCE_SECONDS):
+                for frame in batch:
+                    value = frames.encode(frame)
+                    waiting.append(await self._client.send(self._settings.topic, value, partition=partition))
+                    metrics.frames_produced_total.labels(_kind(frame)).inc()
+                return [_offset(metadata) for metadata in await asyncio.gather(*waiting)]
+        except MessageSizeTooLargeError:
+            raise errors.FrameInvalid(
+                f"an event or entry does not fit into a message of {MAX_MESSAGE_BYTES} bytes",
+            ) from None
+        except (KafkaError, OSError, TimeoutError) as error:
+            _abandon(waiting)
+            words = TimeoutError(f"no acknowledgement within {PRODUCE_SECONDS:g} s")
+            raise unreachable(self._settings, words if isinstance(error, TimeoutError) else error) from None
+
+
+def _kind(frame: frames.Frame) -> str:
+    return frame.kind if isinstance(frame, frames.Page) else type(frame).__name__.lower()
+
+
+def _offset(metadata: object) -> int:
+    offset: int = metadata.offset  # type: ignore[attr-defined]  # aiokafka has no types
+    return offset
+
+
+def _abandon(waiting: Sequence[asyncio.Future[object]]) -> None:
+    """Nobody will look at these any more."""
+    for future in waiting:
+        if future.done():
+            if not future.cancelled():
+                future.exception()
+        else:
+            future.cancel()
+
+
+@asynccontextmanager
+async def writer(settings: Kafka) -> AsyncIterator[Writer]:
+    """A writer of frames: with idempotence a batch is retried until acknowledged, and never stands twice or out of order."""
+    client = AIOKafkaProducer(
+        bootstrap_servers=servers(settings),
+        enable_idempotence=True,
+        acks="all",
+        compression_type="lz4",
+        max_request_size=MAX_MESSAGE_BYTES,
+        request_timeout_ms=int(settings.timeout_seconds * 1000),
+    )
+    async with _running(client, settings):
+        yield Writer(client, settings)

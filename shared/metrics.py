@@ -1,0 +1,149 @@
+"""All metrics, under one prefix and in base units; no ids as labels.
+
+Long-running commands serve them (`serve`); one-shot commands write a text file for a collector, or push to a gateway.
+"""
+
+import contextlib
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, push_to_gateway
+from prometheus_client.exposition import start_http_server
+
+from shared import errors
+from shared.settings import Metrics, environment_name
+
+log = structlog.get_logger()
+
+JOB = "chaintrue"
+PUSH_TIMEOUT_SECONDS = 10.0
+registry = CollectorRegistry()
+
+# What the app holds against what the chain says
+drift_rows = Gauge(
+    "chaintrue_drift_rows", "Rows that drifted, as of the last sweep.", ["class", "table"], registry=registry
+)
+drift_age_seconds = Gauge(
+    "chaintrue_drift_age_seconds", "Age of the oldest drift that was found and is still there.", registry=registry
+)
+repairs_total = Counter(
+    "chaintrue_repairs_total", "Findings that were acted on, by outcome.", ["class", "outcome"], registry=registry
+)
+sweeps_total = Counter("chaintrue_sweeps_total", "Sweeps by mode and status.", ["mode", "status"], registry=registry)
+sweep_last_success_timestamp_seconds = Gauge(
+    "chaintrue_sweep_last_success_timestamp_seconds", "End of the last complete sweep, unix time.", registry=registry
+)
+sweep_duration_seconds = Gauge("chaintrue_sweep_duration_seconds", "Duration of the last sweep.", registry=registry)
+sweep_compared_rows = Gauge(
+    "chaintrue_sweep_compared_rows", "Rows that the last sweep compared.", ["table", "side"], registry=registry
+)
+
+# What the tables know of the chain
+watermark_ledger = Gauge(
+    "chaintrue_watermark_ledger", "Highest ledger up to which all is covered or superseded.", registry=registry
+)
+chain_lag_seconds = Gauge(
+    "chaintrue_chain_lag_seconds", "Age of the newest ledger in the tables; NaN until one is known.", registry=registry
+)
+gap_ledgers = Gauge("chaintrue_gap_ledgers", "Ledgers in gaps that are not closed.", registry=registry)
+events_applied_total = Counter("chaintrue_events_applied_total", "Events applied to the tables.", registry=registry)
+undecodable_events_total = Counter(
+    "chaintrue_undecodable_events_total", "Events that were stored but could not be decoded.", registry=registry
+)
+frames_applied_total = Counter("chaintrue_frames_applied_total", "Records of the log applied.", registry=registry)
+frames_skipped_total = Counter(
+    "chaintrue_frames_skipped_total", "Records of the log that had been applied before.", registry=registry
+)
+apply_seconds = Histogram(
+    "chaintrue_apply_seconds",
+    "Duration of one transaction of the worker.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    registry=registry,
+)
+
+# What is read from the chain
+rpc_requests_total = Counter(
+    "chaintrue_rpc_requests_total", "Requests to Stellar RPC nodes.", ["method", "outcome"], registry=registry
+)
+retention_margin_ledgers = Gauge(
+    "chaintrue_retention_margin_ledgers",
+    "Ledgers between the indexer and the oldest ledger that RPC holds; NaN until known.",
+    registry=registry,
+)
+frames_produced_total = Counter("chaintrue_frames_produced_total", "Frames written.", ["kind"], registry=registry)
+indexer_active = Gauge("chaintrue_indexer_active", "1 while this process indexes, 0 while it waits.", registry=registry)
+
+for _unknown in (chain_lag_seconds, retention_margin_ledgers):
+    _unknown.set(math.nan)  # 0 would say that all is well, or that all is lost
+
+
+@contextlib.contextmanager
+def serve(port: int | None) -> Iterator[int | None]:
+    """Serve /metrics on `port` (0 = any free one, None = not at all) while the block runs; gives the port that is bound."""
+    if port is None:
+        yield None
+        return
+    try:
+        server, thread = start_http_server(port, registry=registry)
+    except OSError as error:
+        variable = environment_name("metrics", "port")
+        raise errors.SettingError(
+            f"{variable}: port {port} cannot be bound ({error.strerror or error})",
+            cure=f"set {variable} to a free port, or to 0 for any",
+        ) from None
+    bound = int(server.server_port)
+    log.info("metrics are served", port=bound)
+    try:
+        yield bound
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(timeout=5)
+
+
+def publish(settings: Metrics) -> None:
+    """For one-shot commands: write the text file and push to the gateway, whichever is set.
+
+    Raises SettingError when the place that a setting names does not take them.
+    """
+    if settings.textfile is not None:
+        write_textfile(settings.textfile)
+    if settings.pushgateway_url is not None:
+        push(settings.pushgateway_url)
+
+
+def write_textfile(path: Path) -> None:
+    """Replace `path` by the metrics of now, in one step: a collector never reads half a file."""
+    temporary: str | None = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(generate_latest(registry))
+            file.flush()
+            os.fsync(file.fileno())
+            os.fchmod(file.fileno(), 0o644)  # the collector is another user
+        Path(temporary).replace(path)
+        temporary = None
+    except OSError as error:
+        raise errors.SettingError(
+            f"{environment_name('metrics', 'textfile')}: {path} cannot be written ({error.strerror or error})",
+            cure="name a file in an existing directory that chaintrue may write",
+        ) from None
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def push(url: str) -> None:
+    """Push the metrics of now to a Prometheus Pushgateway, in place of what this job pushed before."""
+    try:
+        push_to_gateway(url, job=JOB, registry=registry, timeout=PUSH_TIMEOUT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise errors.SettingError(
+            f"{environment_name('metrics', 'pushgateway_url')}: the gateway does not take metrics ({type(error).__name__})",
+            cure="start the Pushgateway, or correct its address",
+        ) from None

@@ -1,0 +1,34 @@
+"""Read-only client of Stellar RPC: `async with rpc.Client(urls=…, passphrase=…) as client`.
+
+    client.check         network, version and range of a node
+    client.health        the range that a node holds
+    client.events        a page of events, with the cursor that proves what was scanned
+    client.entries       ledger entries in one snapshot
+    client.transaction   the outcome of a transaction
+    client.nodes         what is known of each node
+
+No method that writes can be named: see `shared.rpc.methods`.
+"""
+
+from shared.frames import Entry, Event
+from shared.rpc.answers import Checked, EntriesAnswer, EventPage, Health, Transaction, TransactionStatus
+from shared.rpc.client import MAX_CONTRACTS, MAX_KEYS, MAX_PAGE, Client
+from shared.rpc.methods import Method
+from shared.rpc.nodes import NodeState
+
+__all__ = [
+    "MAX_CONTRACTS",
+    "MAX_KEYS",
+    "MAX_PAGE",
+    "Checked",
+    "Client",
+    "EntriesAnswer",
+    "Entry",
+    "Event",
+    "EventPage",
+    "Health",
+    "Method",
+    "NodeState",
+    "Transaction",
+    "TransactionStatus",
+]

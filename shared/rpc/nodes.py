@@ -1,0 +1,220 @@
+"""The configured nodes: their order, what they said last, whether they are trusted. Times are seconds of a monotonic clock."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+from yarl import URL
+
+from shared import errors
+from shared.rpc import answers
+from shared.rpc.faults import Failed, Fault, LedgerRange
+
+log = structlog.get_logger()
+
+JITTER_LEDGERS = 2  # nodes hear of a ledger at slightly different moments; this much is no reason to leave one
+COOLDOWN_CAP_SECONDS = 120.0
+IDLE_SECONDS = 60.0  # who was not asked for so long is checked again: another machine may stand behind the address
+SHORTEST_SECRET = 4
+
+# Faults of the request, or that every node would have with it: they say nothing about the node.
+_BLAMELESS = {
+    Fault.REFUSED,
+    Fault.BUDGET,
+    Fault.OUT_OF_RANGE,
+    Fault.TOO_LARGE,
+    Fault.TIME_LIMIT,
+    Fault.PANIC,
+    Fault.DATABASE,
+}
+# After these the address may lead somewhere else, so the node is checked before it is believed again.
+_SUSPICIOUS = {Fault.UNREACHABLE, Fault.DENIED, Fault.MALFORMED, Fault.WRONG_NETWORK}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a node is. Providers put keys into the path, the query or the user part, so only `shown` may be shown."""
+
+    url: str = field(repr=False)
+    shown: str
+    secrets: tuple[str, ...] = field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        wrong = errors.SettingError("CHAINTRUE_RPC__URLS: an address is not of the form http(s)://host[:port]/path")
+        try:
+            url = URL(text)
+            shown = str(url.origin())
+        except ValueError:
+            raise wrong from None
+        if url.scheme not in {"http", "https"} or not url.host:
+            raise wrong
+        parts = {
+            url.raw_user,
+            url.user,
+            url.raw_password,
+            url.password,
+            *url.query.values(),
+            *url.parts,
+            *url.raw_parts,
+        }
+        secrets = {part for part in parts if part and len(part) >= SHORTEST_SECRET}
+        return cls(text, shown, tuple(sorted(secrets, key=len, reverse=True)))
+
+    def mask(self, text: str) -> str:
+        """`text`, which a node wrote, without what the address keeps secret."""
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeState:
+    """What is known of a node, for people. `url_shown` is its name, too: it can be passed as `node=`."""
+
+    url_shown: str
+    trusted: bool
+    reason: str | None
+    latest_ledger: int | None
+    oldest_ledger: int | None
+    version: str | None
+
+
+class Node:
+    """One address. Trouble is kept until a check or an answer ends it."""
+
+    def __init__(self, *, address: Address, name: str, priority: int) -> None:
+        self.address = address
+        self.name = name
+        self.priority = priority
+        self.lock = asyncio.Lock()  # one check at a time
+        self.report: answers.Checked | None = None  # of the last check, while it holds
+        self.version: str | None = None
+        self.trouble: Fault | None = None
+        self.reason: str | None = "not asked yet"
+        self.failures = 0
+        self.retry_at = 0.0
+        self.hold_until = 0.0  # Retry-After
+        self.used_at = 0.0
+        self.advanced_at = 0.0
+        self.highest = 0
+        self.held: LedgerRange | None = None
+
+    def still_checked(self, now: float) -> answers.Checked | None:
+        return self.report if now - self.used_at <= IDLE_SECONDS else None
+
+    def lacks(self, first: int | None) -> bool:
+        """Whether the node is known to hold that ledger no more: what is trimmed stays trimmed."""
+        return first is not None and self.held is not None and first < self.held.oldest
+
+    def state(self) -> NodeState:
+        return NodeState(
+            url_shown=self.name,
+            trusted=self.report is not None and self.trouble is None,
+            reason=self.reason,
+            latest_ledger=self.held.latest if self.held else None,
+            oldest_ledger=self.held.oldest if self.held else None,
+            version=self.version,
+        )
+
+
+class Pool:
+    """All nodes by priority, and the newest ledger that any of them has shown."""
+
+    def __init__(self, urls: Sequence[str], *, cooldown_seconds: float) -> None:
+        if not urls:
+            raise errors.SettingError("CHAINTRUE_RPC__URLS is not set", cure="set CHAINTRUE_RPC__URLS")
+        self._cooldown_seconds = cooldown_seconds
+        self.highest = 0
+        self.nodes: list[Node] = []
+        for priority, url in enumerate(urls):
+            address = Address.parse(url)
+            twins = sum(node.address.shown == address.shown for node in self.nodes)
+            name = f"{address.shown} ({twins + 1})" if twins else address.shown
+            self.nodes.append(Node(address=address, name=name, priority=priority))
+
+    def named(self, name: str) -> Node:
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise ValueError(f"no configured node is called {name}")
+
+    def choose(
+        self, now: float, *, among: Collection[Node], passed: Mapping[Node, int], first: int | None
+    ) -> Node | None:
+        """The next node to ask: not on hold, then fewest failures in this call, trusted, holding `first`, by priority."""
+        return min(
+            among,
+            key=lambda node: (
+                node.hold_until > now,
+                passed.get(node, 0),
+                node.trouble is not None,
+                node.lacks(first),
+                node.priority,
+            ),
+            default=None,
+        )
+
+    def saw(self, node: Node, now: float, *, latest: int, oldest: int | None = None, fence: int) -> None:
+        """A node told its range. `fence` is what was seen before the request was sent; far below it, the node is distrusted."""
+        if latest > node.highest:
+            node.highest = latest
+            node.advanced_at = now
+        self.highest = max(self.highest, latest)
+        node.held = LedgerRange(oldest or (node.held.oldest if node.held else latest), latest)
+        if latest < fence - JITTER_LEDGERS:
+            self._distrust(node, now, Fault.STALE, f"its latest ledger is {latest}, {fence} was seen before")
+
+    def succeeded(self, node: Node, now: float) -> None:
+        node.used_at = now
+        # A balancer with one late backend answers well in turns; without the pause it would be left and taken up each second.
+        if node.trouble is not None and (node.trouble is not Fault.STALE or now >= node.retry_at):
+            self._trust(node)
+
+    def checked(self, node: Node, now: float, *, report: answers.Checked, fence: int) -> None:
+        node.report = report
+        node.version = report.version
+        node.used_at = now
+        self._trust(node)
+        health = report.health
+        self.saw(node, now, latest=health.latest_ledger, oldest=health.oldest_ledger, fence=fence)
+
+    def failed(self, node: Node, now: float, failed: Failed) -> None:
+        if failed.retry_after is not None:
+            node.hold_until = max(node.hold_until, now + failed.retry_after)
+        if failed.fault in _SUSPICIOUS:
+            node.report = None
+        if failed.fault not in _BLAMELESS:
+            self._distrust(node, now, failed.fault, failed.words)
+
+    def to_probe(self, now: float, *, stall_seconds: float) -> Node | None:
+        """A node worth a look beside the calls: its pause is over, or the node in use stands still and others may not."""
+        if len(self.nodes) == 1:
+            return None
+        for node in self.nodes:
+            if node.trouble is not None and now >= max(node.retry_at, node.hold_until):
+                return node
+        used = min((node for node in self.nodes if not node.trouble), key=lambda node: node.priority, default=None)
+        if used is None or used.report is None or now - used.advanced_at < stall_seconds:
+            return None
+        rest = [node for node in self.nodes if node is not used and now - node.used_at >= stall_seconds]
+        return min(rest, key=lambda node: (node.used_at, node.priority), default=None)
+
+    def _distrust(self, node: Node, now: float, fault: Fault, reason: str) -> None:
+        if now >= node.retry_at:  # failures of calls that ran side by side count once
+            node.failures += 1
+            pause = self._cooldown_seconds * 2.0 ** min(node.failures - 1, 16)
+            node.retry_at = now + min(pause, max(COOLDOWN_CAP_SECONDS, self._cooldown_seconds))
+        if node.trouble is None:
+            log.warning("rpc node distrusted", node=node.name, reason=reason)
+        node.trouble = fault
+        node.reason = reason
+
+    def _trust(self, node: Node) -> None:
+        if node.trouble is not None:
+            log.info("rpc node trusted again", node=node.name)
+        node.trouble = None
+        node.reason = None
+        node.failures = 0
+        node.retry_at = 0.0

@@ -1,0 +1,77 @@
+"""The attempts of one call: what each node said, and the error that they amount to when nothing is left to try."""
+
+from collections import Counter
+from collections.abc import Collection
+
+from shared import errors
+from shared.rpc.faults import Failed, Fault
+from shared.rpc.nodes import Node
+from shared.rpc.retry import Situation, Step
+
+_FINAL = {Fault.OUT_OF_RANGE, Fault.DENIED, Fault.WRONG_NETWORK}
+
+
+class Tally:
+    def __init__(self, candidates: Collection[Node], *, first: int | None = None) -> None:
+        self.candidates = list(candidates)
+        self._first = first or 0
+        self.attempts = 0
+        self.passed: Counter[Node] = Counter()
+        self.visits: Counter[Node] = Counter()
+        self._faults: Counter[Fault] = Counter()
+        self._last: dict[Node, Failed] = {}
+        self._newest: Failed | None = None
+
+    def open(self) -> list[Node]:
+        """Nodes that have not answered for good; one that was only unreachable is among them."""
+        return [node for node in self.candidates if not self._answered(node)]
+
+    def _answered(self, node: Node) -> bool:
+        return node in self._last and self._last[node].fault in _FINAL
+
+    def note(self, node: Node, failed: Failed, *, shrinkable: bool) -> Situation:
+        """Count a failed attempt; returns what is left to try after it."""
+        repeats = self._faults[failed.fault]
+        self.attempts += 1
+        self._faults[failed.fault] += 1
+        self._last[node] = self._newest = failed
+        return Situation(
+            untried=any(other not in self._last for other in self.candidates),
+            undecided=bool(self.open()),
+            shrinkable=shrinkable,
+            repeats=repeats,
+        )
+
+    def went(self, node: Node, step: Step) -> None:
+        """Note the step that was decided, for the order and the pause of the next attempt."""
+        if step is Step.ELSEWHERE:
+            self.passed[node] += 1
+        self.visits[node] = 0 if step is Step.SHRINK else self.visits[node] + 1
+
+    def error(self) -> errors.RpcError:
+        """The error of the whole call, with the last words of each node that was asked."""
+        told = "; ".join(f"{node.name}: {failed.words}" for node, failed in self._last.items())
+        told = told or "; ".join(f"{node.name} is on hold: {node.reason}" for node in self.candidates)
+        outside = [failed.held for failed in self._last.values() if failed.fault is Fault.OUT_OF_RANGE and failed.held]
+        faults = {failed.fault for failed in self._last.values()}
+        if self._newest is not None and self._newest.fault is Fault.REFUSED:
+            return errors.RpcRefused(told)
+        if outside:
+            # Of several ranges the one that goes furthest towards what was asked for.
+            below = [held for held in outside if self._first < held.oldest]
+            held = min(below, key=lambda each: each.oldest) if below else max(outside, key=lambda each: each.latest)
+            return errors.LedgerOutOfRange(told, oldest=held.oldest, latest=held.latest)
+        if faults == {Fault.WRONG_NETWORK}:
+            return errors.WrongNetwork(
+                told,
+                cure="let CHAINTRUE_NETWORK__PASSPHRASE and CHAINTRUE_RPC__URLS name the same network",
+            )
+        if faults == {Fault.DENIED}:
+            return errors.RpcRefused(told, cure="check the address and its key in CHAINTRUE_RPC__URLS")
+        if faults == {Fault.MALFORMED}:
+            return errors.RpcMalformed(told)
+        tries = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
+        return errors.RpcUnavailable(
+            f"no Stellar RPC node gave an answer in {tries}: {told}",
+            cure="start such a node, or correct the addresses in CHAINTRUE_RPC__URLS",
+        )

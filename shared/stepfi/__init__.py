@@ -1,0 +1,1 @@
+"""StepFi's vocabulary: its events, entries, keys, statuses, amounts, settings and tables."""

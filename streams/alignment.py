@@ -1,0 +1,102 @@
+"""Before a worker joins its group: do Kafka's offsets, the topic and PostgreSQL belong together?
+
+A Faust worker begins at Kafka's committed offset, whatever was sought. So where Kafka is ahead of PostgreSQL (a restored
+database) the group's offset is set back while nobody is in the group. Kafka behind needs nothing: what was applied is skipped.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+from aiokafka import TopicPartition
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared import chain_tables, errors, kafka
+from shared.settings import Kafka
+
+log = structlog.get_logger()
+
+POLL_SECONDS = 1.0
+BELONG_TOGETHER = "point CHAINTRUE_DATABASE__URL and CHAINTRUE_KAFKA__TOPIC at what belongs together"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offsets:
+    """Of one partition: the offset that PostgreSQL waits for, the group's in Kafka, and the ends of the log (end exclusive)."""
+
+    stored: int
+    committed: int | None
+    begin: int
+    end: int
+
+
+def must_set_back(offsets: Offsets, *, topic: str) -> bool:
+    """Whether Kafka's offset is ahead; raises TopicInvalid when the log cannot be the one that the database was filled from."""
+    if offsets.begin > offsets.stored:
+        raise errors.TopicInvalid(
+            f"the topic {topic} begins at offset {offsets.begin}, but the database waits for {offsets.stored}: "
+            "the records between them were deleted",
+            cure=f"restore them; or index anew with a new topic and an empty database; or {BELONG_TOGETHER}",
+        )
+    if offsets.end < offsets.stored:
+        raise errors.TopicInvalid(
+            f"the topic {topic} ends at offset {offsets.end}, but the database has applied {offsets.stored} records: "
+            "the topic was made anew, or is another",
+            cure=f"{BELONG_TOGETHER}; or give the new topic an empty database",
+        )
+    return offsets.committed is not None and offsets.committed > offsets.stored
+
+
+async def align(settings: Kafka, engine: AsyncEngine, *, partition: int) -> None:
+    """Set the group's offset back to PostgreSQL's where it is ahead; raises TopicInvalid or OffsetGap where that cannot be."""
+    place = TopicPartition(settings.topic, partition)
+    stored = await next_offset(engine, partition=partition)
+    async with kafka.consumer(settings, group=settings.group) as client:
+        client.assign([place])
+        async with kafka.reaching(settings):
+            offsets = Offsets(
+                stored=stored,
+                committed=await client.committed(place),
+                begin=(await client.beginning_offsets([place]))[place],
+                end=(await client.end_offsets([place]))[place],
+            )
+        if not must_set_back(offsets, topic=settings.topic):
+            return
+        await _wait_until_empty(settings, offsets)
+        async with kafka.reaching(settings):
+            await client.commit({place: stored})
+    log.warning(
+        "Kafka's offset was ahead of the database, and was set back",
+        group=settings.group,
+        was=offsets.committed,
+        now=stored,
+    )
+
+
+async def next_offset(engine: AsyncEngine, *, partition: int) -> int:
+    """The offset that the tables wait for; 0 before the first record."""
+    offsets = chain_tables.offsets.c
+    async with engine.connect() as connection:
+        row = await connection.execute(select(offsets.next_offset).where(offsets.partition == partition))
+        return int(row.scalar_one_or_none() or 0)
+
+
+async def _wait_until_empty(settings: Kafka, offsets: Offsets) -> None:
+    """Wait as long as a worker that died may still count as a member; raises OffsetGap when somebody stays."""
+    until = asyncio.get_running_loop().time() + settings.session_timeout_seconds + 2 * POLL_SECONDS
+    while members := await _members(settings):
+        if asyncio.get_running_loop().time() >= until:
+            raise errors.OffsetGap(
+                f"Kafka's group {settings.group} is at offset {offsets.committed}, ahead of the database at {offsets.stored}, "
+                f"and {members} worker(s) are in it, so its offset cannot be set back",
+                cure="stop every worker of the group, then start one",
+            )
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _members(settings: Kafka) -> int:
+    async with kafka.admin(settings) as admin, kafka.reaching(settings):
+        (response,) = await admin.describe_consumer_groups([settings.group])
+        (group,) = response.to_object()["groups"]
+        return len(group["members"])

@@ -1,0 +1,119 @@
+"""One active indexer per topic and scope: a session lock of PostgreSQL, held on a connection of its own.
+
+The lock goes with its session, so a process that dies gives it back at once. A holder that lost its connection without noticing
+may still write a frame after another has taken over. That is harmless (I2): both read the same chain, a page that stands twice in
+the log folds to the same tables, and each cut proves only what it holds. The lock saves requests and room, it protects no data.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared import database, errors, metrics, transient
+from shared.settings import Database
+
+log = structlog.get_logger()
+
+POLL_SECONDS = 1.0
+ANSWER_SECONDS = 5.0
+"""A holder that hears nothing for this long takes the lock for lost."""
+PAUSE_SECONDS = 2.0
+
+_TRY = text("SELECT pg_try_advisory_lock(:key)")
+_HELD = text(
+    "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted"
+    " AND objsubid = 1 AND (classid::bigint << 32 | objid::bigint) = :key)"
+)
+# A holder whose machine vanished leaves a session that nobody ends: let the server notice in seconds, not in two hours.
+_KEEPALIVE = text(
+    "SELECT set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),"
+    " set_config('tcp_keepalives_count', '3', false)"
+)
+
+
+def lock_key(*, topic: str, scope: str) -> int:
+    """The lock's number: 64 bits, signed, of the names."""
+    digest = hashlib.sha256(f"chaintrue\0{topic}\0{scope}".encode()).digest()
+    return int.from_bytes(digest[:8], signed=True)
+
+
+async def lead(work: Callable[[], Awaitable[None]], *, settings: Database, topic: str, scope: str) -> None:
+    """Run `work` while we hold the lock, again each time that we get it and after each error that passes (`retryable`).
+
+    `work` is cancelled as soon as the lock is lost. Ends by cancellation, or by an error of `work` that no waiting mends.
+    """
+    key = lock_key(topic=topic, scope=scope)
+    troubled = False
+    while True:
+        try:
+            async with _session(settings) as connection:
+                await _acquire(connection, key)
+                troubled = False
+                await _while_held(work, connection, key)
+        except (errors.ChaintrueError, DBAPIError, OSError, TimeoutError) as error:
+            if not (error.retryable if isinstance(error, errors.ChaintrueError) else transient.is_transient(error)):
+                raise
+            if not troubled:
+                log.warning("the indexer cannot go on now; trying on", error=transient.words(error))
+            troubled = True
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+@asynccontextmanager
+async def _session(settings: Database) -> AsyncIterator[AsyncConnection]:
+    engine = database.single(settings)
+    try:
+        async with engine.connect() as plain:
+            connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await connection.execute(_KEEPALIVE)
+            yield connection
+    finally:
+        await engine.dispose()
+
+
+async def _acquire(connection: AsyncConnection, key: int) -> None:
+    """Try until the lock is ours: a waiting statement would end by the statement time-out, and hold a snapshot until then."""
+    waiting = False
+    while True:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            if (await connection.execute(_TRY, {"key": key})).scalar_one():
+                break
+        if not waiting:
+            log.info("another indexer is active; waiting")
+        waiting = True
+        await asyncio.sleep(POLL_SECONDS)
+    log.info("this indexer is active")
+
+
+async def _while_held(work: Callable[[], Awaitable[None]], connection: AsyncConnection, key: int) -> None:
+    working = asyncio.ensure_future(work())
+    watching = asyncio.ensure_future(_watch(connection, key))
+    metrics.indexer_active.set(1)
+    try:
+        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        metrics.indexer_active.set(0)
+        for task in (working, watching):
+            task.cancel()
+        await asyncio.wait({working, watching})
+    if not working.cancelled():
+        working.result()
+    elif not watching.cancelled():
+        watching.result()
+
+
+async def _watch(connection: AsyncConnection, key: int) -> None:
+    """Return, or raise, when the lock is no longer ours."""
+    while True:
+        await asyncio.sleep(POLL_SECONDS)
+        async with asyncio.timeout(ANSWER_SECONDS):
+            if not (await connection.execute(_HELD, {"key": key})).scalar_one():
+                log.warning("the indexer's lock is lost")
+                return

@@ -1,0 +1,95 @@
+"""The stream: its parts as supervised tasks. The first that fails stops all; a stop is clean, and bounded in time."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from typing import Any, Literal
+
+import structlog
+
+from shared import database, errors, metrics
+from shared.settings import EngineSettings
+from streams import gauges, topic
+from streams.application import Application
+from streams.apply import Applied, Applier
+from streams.indexer import Scope
+from streams.ingest import client as rpc_client
+from streams.ingest import ingest
+from streams.worker import Worker
+
+log = structlog.get_logger()
+
+Only = Literal["indexer", "worker"]
+STOP_SECONDS = 9.0
+
+
+async def run(
+    settings: EngineSettings, application: Application, *, stop: asyncio.Event, only: Only | None = None
+) -> None:
+    """Stream until `stop` is set; returns within 10 s of it. Raises a ChaintrueError when it cannot start or go on.
+
+    `only="indexer"` is indexer and observer, `only="worker"` the Faust worker; None is all of them.
+    """
+    settings.require("network.passphrase", "kafka.bootstrap_servers", "database.url")
+    if only != "worker":
+        settings.require("rpc.urls")
+    scope = Scope(
+        network=settings.network.passphrase or "",
+        name=application.scope,
+        contracts=application.contracts,
+        partition=topic.PARTITION,
+    )
+    async with AsyncExitStack() as stack:
+        stack.enter_context(metrics.serve(settings.metrics.port))
+        engine = await stack.enter_async_context(database.connect(settings.database, section="database"))
+        await topic.verify(settings.kafka)
+        parts: dict[str, Coroutine[Any, Any, None]] = {}
+        if only != "worker":
+            client = await stack.enter_async_context(rpc_client(settings))
+            checked = await client.check()
+            log.info("RPC serves our network", node=checked.node, version=checked.version)
+            parts["indexer"] = ingest(
+                settings=settings, application=application, engine=engine, client=client, scope=scope
+            )
+        if only != "indexer":
+            applier = Applier(engine=engine, application=application, network=scope.network, on_applied=count)
+            parts["worker"] = Worker(
+                settings=settings.kafka, engine=engine, applier=applier, partition=scope.partition
+            ).run()
+        parts["gauges"] = gauges.watch(engine, scope=scope.name)
+        await supervise(parts, stop=stop)
+    log.info("the stream has stopped")
+
+
+def count(applied: Applied) -> None:
+    """Count what the worker did."""
+    metrics.events_applied_total.inc(applied.events)
+    metrics.undecodable_events_total.inc(applied.undecodable)
+    metrics.frames_applied_total.inc(applied.applied_records)
+    metrics.frames_skipped_total.inc(applied.skipped_records)
+
+
+async def supervise(parts: dict[str, Coroutine[Any, Any, None]], *, stop: asyncio.Event) -> None:
+    """Run the parts until `stop` or until the first of them ends; then end all, and raise what went wrong first."""
+    tasks = {asyncio.create_task(part, name=name) for name, part in parts.items()}
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        ended, _ = await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        await _end(tasks)
+    for task in ended & tasks:
+        if (error := task.exception()) is not None:
+            raise error
+        raise errors.ChaintrueError(f"the {task.get_name()} ended though nobody stopped it")
+
+
+async def _end(tasks: set[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    _, left = await asyncio.wait(tasks, timeout=STOP_SECONDS)
+    for task in left:
+        log.warning("a part of the stream did not stop in time", part=task.get_name())
+    for task in tasks - left:
+        if not task.cancelled():
+            task.exception()  # told by the part that failed first, or of no interest any more

@@ -1,0 +1,135 @@
+"""Facts and state rows in PostgreSQL: stored by whole batches, sorted by key, so that no two workers lock in another order."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Table
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared import database
+from streams import fold as folding
+from streams.facts import OBSERVED, Fact
+
+Restore = Callable[..., Fact]
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's dialects have no types
+
+# The lower bytes win where two bodies differ, whichever came first; two values of one entry at one ledger are a conflict.
+_STORE_FACTS = """
+INSERT INTO chain.facts AS held (key, position, kind, tx_hash, body, problem, conflict)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]::json[], $6::text[], $7::boolean[])
+ON CONFLICT (key, position) DO UPDATE SET
+  kind = CASE WHEN excluded.body::text COLLATE "C" < held.body::text THEN excluded.kind ELSE held.kind END,
+  tx_hash = CASE WHEN excluded.body::text COLLATE "C" < held.body::text THEN excluded.tx_hash ELSE held.tx_hash END,
+  problem = CASE WHEN excluded.body::text COLLATE "C" < held.body::text THEN excluded.problem ELSE held.problem END,
+  body = CASE WHEN excluded.body::text COLLATE "C" < held.body::text THEN excluded.body ELSE held.body END,
+  conflict = true
+WHERE held.body::text <> excluded.body::text OR (excluded.conflict AND NOT held.conflict)
+RETURNING key, position
+"""
+
+_FACTS_OF_KEYS = f"""
+SELECT fact.key, fact.position, fact.kind, fact.body::text AS body
+FROM unnest($1::text[]) AS wanted (key)
+CROSS JOIN LATERAL (
+  SELECT coalesce(max(position), '') AS position FROM chain.facts
+  WHERE key = wanted.key AND kind = '{OBSERVED}' AND $2::boolean) AS newest_observed
+JOIN chain.facts AS fact ON fact.key = wanted.key AND fact.position >= newest_observed.position
+ORDER BY fact.key, fact.position
+"""
+
+
+async def store_facts(connection: AsyncConnection, facts: Sequence[Fact]) -> list[Fact]:
+    """Store facts (merged, sorted by key and position); returns those that were new, or that differ from what was stored."""
+    if not facts:
+        return []
+    rows = await database.raw(connection).fetch(
+        _STORE_FACTS,
+        [fact.key for fact in facts],
+        [fact.position for fact in facts],
+        [fact.kind for fact in facts],
+        [fact.tx_hash for fact in facts],
+        [fact.body for fact in facts],
+        [fact.problem for fact in facts],
+        [fact.conflict for fact in facts],
+    )
+    stored = {(row["key"], row["position"]) for row in rows}
+    return [fact for fact in facts if (fact.key, fact.position) in stored]
+
+
+async def fold_changed(
+    connection: AsyncConnection, changed: Sequence[Fact], *, folds: dict[str, folding.Fold], restore: Restore
+) -> None:
+    """Bring the rows of all keys that the changed facts (sorted by key and position) tell of up to date."""
+    by_prefix: dict[str, list[Fact]] = {}
+    for fact in changed:
+        if fact.prefix in folds:
+            by_prefix.setdefault(fact.prefix, []).append(fact)
+    for prefix in sorted(by_prefix):
+        await _fold_prefix(connection, by_prefix[prefix], fold=folds[prefix], restore=restore)
+
+
+async def _fold_prefix(
+    connection: AsyncConnection, changed: Sequence[Fact], *, fold: folding.Fold, restore: Restore
+) -> None:
+    held = await read_states(connection, fold, sorted({fact.key for fact in changed}))
+    states, late = folding.advance(fold, held, changed)
+    states |= {key: state async for key, state in _fold_anew(connection, late, fold=fold, restore=restore)}
+    await upsert_states(connection, fold, [states[key] for key in sorted(states)])
+
+
+async def _fold_anew(
+    connection: AsyncConnection, keys: Sequence[str], *, fold: folding.Fold, restore: Restore
+) -> AsyncIterator[tuple[str, folding.State]]:
+    """Each key's state from its stored facts, streamed: a key may have more facts than memory should hold."""
+    if not keys:
+        return
+    cursor = database.raw(connection).cursor(_FACTS_OF_KEYS, list(keys), fold.resets, prefetch=500)
+    key: str | None = None
+    state: folding.State | None = None
+    async for row in cursor:
+        if row["key"] != key:
+            if key is not None and state is not None:
+                yield key, state
+            key, state = row["key"], None
+        fact = restore(key=row["key"], position=row["position"], kind=row["kind"], body=row["body"])
+        state = fold.step(state, fact)
+    if key is not None and state is not None:
+        yield key, state
+
+
+async def read_states(connection: AsyncConnection, fold: folding.Fold, keys: Sequence[str]) -> dict[str, folding.State]:
+    """The rows of the keys that have one."""
+    columns = ", ".join(_selected(column) for column in fold.table.columns)
+    statement = f"SELECT {columns} FROM {fold.table.fullname} WHERE key = ANY($1::text[])"
+    rows = await database.raw(connection).fetch(statement, list(keys))
+    return {row["key"]: fold.read(row) for row in rows}
+
+
+async def upsert_states(
+    connection: AsyncConnection, fold: folding.Fold, states: Iterable[folding.State | None]
+) -> None:
+    """Write the rows, in the order given."""
+    rows = [fold.write(state) for state in states if state is not None]
+    if rows:
+        await database.raw(connection).execute(_upsert_statement(fold.table), *map(list, zip(*rows, strict=True)))
+
+
+def _upsert_statement(table: Table) -> str:
+    names = [column.name for column in table.columns]
+    arrays = ", ".join(f"${number}::{_type(column)}[]" for number, column in enumerate(table.columns, start=1))
+    updates = ", ".join(f"{name} = excluded.{name}" for name in names if name != "key")
+    return (
+        f"INSERT INTO {table.fullname} ({', '.join(names)}) SELECT * FROM unnest({arrays}) "
+        f"ON CONFLICT (key) DO UPDATE SET {updates}"
+    )
+
+
+def _selected(column: Any) -> str:
+    """JSON comes as its text, as states hold it, whatever decoder the connection has."""
+    return f"{column.name}::text AS {column.name}" if isinstance(column.type, postgresql.JSONB) else column.name
+
+
+def _type(column: Any) -> str:
+    """The column's type as PostgreSQL writes it; a collation belongs to the column, not to the array."""
+    return str(column.type.compile(dialect=_DIALECT)).partition(" COLLATE")[0]

@@ -1,0 +1,100 @@
+"""What the observer reads next, as queries over the tables: nothing is remembered that a restart could lose.
+
+A row asks for its entry when a fact told of it what only the entry can say (`asked_at`), and once more after an upgrade of
+its contract. A loan below the creditline's counter without a row is one whose events lie before the stream.
+"""
+
+from typing import NamedTuple
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.stepfi import entries
+
+
+class _Wish(NamedTuple):
+    query: TextClause
+    kind: str
+
+
+_INSTANCES = text("""
+SELECT contract, NULL AS id FROM chain.contracts WHERE asked_at IS NOT NULL ORDER BY asked_at, key LIMIT :limit
+""")
+
+_LOANS = text("""
+SELECT contract, loan_id::text AS id FROM chain.loans WHERE asked_at IS NOT NULL ORDER BY asked_at, key LIMIT :limit
+""")
+
+_LOANS_OF_UPGRADED = text("""
+SELECT loan.contract, loan.loan_id::text AS id
+FROM chain.contracts AS upgraded
+JOIN chain.loans AS loan ON loan.contract = upgraded.contract AND loan.observed_at < upgraded.upgraded_at
+WHERE loan.asked_at IS NULL ORDER BY loan.contract, loan.observed_at LIMIT :limit
+""")
+
+_LOANS_BEFORE_THE_STREAM = text("""
+SELECT counter.contract, missing.id::text AS id
+FROM chain.creditlines AS counter
+CROSS JOIN LATERAL (
+  SELECT id FROM generate_series(1::numeric, counter.loan_count) AS id
+  WHERE (SELECT count(*) FROM chain.loans WHERE contract = counter.contract AND loan_id <= counter.loan_count)
+      < counter.loan_count
+    AND NOT EXISTS (SELECT FROM chain.loans WHERE contract = counter.contract AND loan_id = id)
+  LIMIT :limit) AS missing
+""")
+
+_PROVIDERS = text("""
+SELECT contract, provider AS id FROM chain.liquidity_positions WHERE asked_at IS NOT NULL
+ORDER BY asked_at, key LIMIT :limit
+""")
+
+_PROVIDERS_OF_UPGRADED = text("""
+SELECT held.contract, held.provider AS id
+FROM chain.contracts AS upgraded
+JOIN chain.liquidity_positions AS held ON held.contract = upgraded.contract AND held.observed_at < upgraded.upgraded_at
+WHERE held.asked_at IS NULL ORDER BY held.contract, held.observed_at LIMIT :limit
+""")
+
+_VENDORS = text("""
+SELECT contract, vendor AS id FROM chain.vendors WHERE asked_at IS NOT NULL ORDER BY asked_at, key LIMIT :limit
+""")
+
+_VENDORS_OF_UPGRADED = text("""
+SELECT held.contract, held.vendor AS id
+FROM chain.contracts AS upgraded
+JOIN chain.vendors AS held ON held.contract = upgraded.contract AND held.observed_at < upgraded.upgraded_at
+WHERE held.asked_at IS NULL ORDER BY held.contract, held.observed_at LIMIT :limit
+""")
+
+_WISHES = (
+    _Wish(_INSTANCES, "instance"),
+    _Wish(_LOANS, "loan"),
+    _Wish(_PROVIDERS, "provider"),
+    _Wish(_VENDORS, "vendor"),
+    _Wish(_LOANS_OF_UPGRADED, "loan"),
+    _Wish(_PROVIDERS_OF_UPGRADED, "provider"),
+    _Wish(_VENDORS_OF_UPGRADED, "vendor"),
+    _Wish(_LOANS_BEFORE_THE_STREAM, "loan"),
+)
+
+
+async def wanted(connection: AsyncConnection, *, limit: int) -> list[str]:
+    """At most `limit` ledger keys (base64), those first that other wishes stand on."""
+    keys: dict[str, None] = {}
+    for wish in _WISHES:
+        if len(keys) >= limit:
+            break
+        rows = await connection.execute(wish.query, {"limit": limit - len(keys)})
+        keys |= {_key(wish.kind, row.contract, row.id): None for row in rows}
+    return list(keys)
+
+
+def _key(kind: str, contract: str, identity: str) -> str:
+    match kind:
+        case "instance":
+            return entries.instance_key(contract)
+        case "loan":
+            return entries.loan_key(contract, int(identity))
+        case "provider":
+            return entries.shares_key(contract, identity)
+    return entries.vendor_key(contract, identity)

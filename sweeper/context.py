@@ -1,0 +1,77 @@
+"""What every step of a sweep is given: both databases, the chain, and the moment that the sweep stands on."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared import rpc
+from shared.coverage_store import Watermark
+from sweeper.app_schema import AppTable
+from sweeper.model import Answer, Finding
+
+
+@dataclass(slots=True)
+class Compared:
+    """Rows looked at on each side."""
+
+    expected_rows: int = 0
+    app_rows: int = 0
+
+
+@dataclass(kw_only=True)
+class Context:
+    """One sweep's surroundings.
+
+    chain    chaintrue's own database          app    the application's
+    rpc      the chain itself                  now    what the intents set `updated_at` to
+    """
+
+    chain: AsyncEngine
+    app: AsyncEngine
+    rpc: rpc.Client
+    passphrase: str
+    watermark: Watermark
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    tables: Mapping[str, AppTable] = field(default_factory=dict)
+    subjects: Mapping[str, "Subject"] = field(default_factory=dict)
+    compared: dict[str, Compared] = field(default_factory=dict)
+    answers: Counter[Answer] = field(default_factory=Counter)
+    chain_was_asked: bool = True
+
+
+class Subject(Protocol):
+    """One table of the application, and how it is held against the chain."""
+
+    @property
+    def table(self) -> str: ...
+
+    @property
+    def row_key(self) -> str:
+        """The column that names the entity; no two rows ought to hold the same."""
+        ...
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Columns without which the table cannot be compared."""
+        ...
+
+    @property
+    def optional(self) -> bool:
+        """Whether an application without these columns is compared without the table, instead of refused."""
+        ...
+
+    def survey(self, context: Context) -> AsyncIterator[Finding]:
+        """Look at all of it, in bounded memory, both ways: rows without an entity and entities without a row."""
+        ...
+
+    async def look_again(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:
+        """Read both sides again for these; those that are still so, as they are now."""
+        ...
+
+    async def confirm(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:
+        """Ask the chain: each finding with its answer, and the proof in its evidence."""
+        ...

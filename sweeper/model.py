@@ -1,0 +1,81 @@
+"""What a sweep speaks of: findings, and what became of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from shared.settings import Policy
+
+Value = str | int | bool | Decimal | datetime | UUID | None
+Row = Mapping[str, Any]
+
+
+class Outcome(StrEnum):
+    """What became of a finding."""
+
+    REPAIRED = "repaired"
+    PROPOSED = "proposed"
+    REPORTED = "reported"
+    SKIPPED_CHANGED = "skipped_changed"
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+
+
+class Answer(StrEnum):
+    """The chain's answer to a question; only the first two may cause a repair (I5)."""
+
+    CONFIRMED = "confirmed"
+    ABSENT = "absent"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """One column on both sides, in the app's words and units."""
+
+    app: Value
+    chain: Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One row (or one missing row) that is not what the chain says.
+
+    words    the explanation for a person
+    update   the columns that a repair sets; empty when there is nothing that could be written
+    guard    every observed value that the update relies on: it is written only where all of them still stand
+    insert   the whole row, of a missing row that could be written
+    action   what policy allows; outcome: what was done
+    """
+
+    drift_class: str
+    table: str
+    row_id: str | None
+    entity: str | None
+    words: str
+    columns: Mapping[str, Both] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    update: Mapping[str, Value] = field(default_factory=dict)
+    guard: Mapping[str, Value] = field(default_factory=dict)
+    insert: Mapping[str, Value] | None = None
+    chain_key: str | None = None
+    answer: Answer | None = None
+    action: Policy = Policy.REPORT
+    outcome: Outcome = Outcome.REPORTED
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """What makes it the same finding when the row is looked at again."""
+        return self.table, self.row_id or "", self.entity or ""
+
+    @property
+    def can_be_written(self) -> bool:
+        return bool(self.update) or self.insert is not None
+
+    def with_evidence(self, **more: Any) -> "Finding":
+        """The finding with further evidence."""
+        return replace(self, evidence={**self.evidence, **more})

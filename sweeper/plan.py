@@ -1,0 +1,64 @@
+"""What may be done about the findings: policy, answers and limits decide. Pure."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from shared.settings import Policy, Sweep
+from sweeper import classes
+from sweeper.context import Compared
+from sweeper.model import Answer, Finding, Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Every finding with its action; those `to_write` are tried when the run repairs. `refused` says why none may be."""
+
+    findings: tuple[Finding, ...]
+    refused: tuple[str, ...] = ()
+
+    @property
+    def to_write(self) -> tuple[Finding, ...]:
+        """The findings that a repairing run writes: none at all when a limit was passed."""
+        return () if self.refused else tuple(one for one in self.findings if _is_planned(one))
+
+
+def make(findings: Sequence[Finding], *, settings: Sweep, compared: Mapping[str, Compared]) -> Plan:
+    """Decide each finding's action, and its outcome as long as nothing is written."""
+    decided = tuple(_decide(finding, settings) for finding in findings)
+    return Plan(findings=decided, refused=_passed_limits(decided, settings, compared))
+
+
+def _decide(finding: Finding, settings: Sweep) -> Finding:
+    policy = classes.policy(
+        finding.drift_class, finding.table, policies=settings.policy, table_policies=settings.table_policy
+    )
+    if finding.answer is Answer.UNKNOWN:
+        return replace(finding, action=policy, outcome=Outcome.UNKNOWN)
+    if policy is Policy.REPORT or not finding.can_be_written:
+        return replace(finding, action=Policy.REPORT, outcome=Outcome.REPORTED)
+    return replace(finding, action=policy, outcome=Outcome.PROPOSED)
+
+
+def _is_planned(finding: Finding) -> bool:
+    return finding.action is Policy.REPAIR and finding.outcome is Outcome.PROPOSED
+
+
+def _passed_limits(findings: Sequence[Finding], settings: Sweep, compared: Mapping[str, Compared]) -> tuple[str, ...]:
+    planned = Counter(finding.table for finding in findings if _is_planned(finding))
+    reasons = []
+    if planned.total() > settings.max_repairs:
+        reasons.append(
+            f"{planned.total()} rows would be repaired, CHAINTRUE_SWEEP__MAX_REPAIRS allows {settings.max_repairs}: "
+            "nothing is written"
+        )
+    for table, count in sorted(planned.items()):
+        rows = compared[table].app_rows if table in compared else 0
+        ratio = Decimal(count) / max(rows, 1)
+        if ratio > settings.max_drift_ratio:
+            reasons.append(
+                f"{count} of {rows} rows of {table} would be repaired, CHAINTRUE_SWEEP__MAX_DRIFT_RATIO allows "
+                f"{settings.max_drift_ratio}: nothing is written"
+            )
+    return tuple(reasons)

@@ -1,0 +1,126 @@
+"""The report: what a sweep looked at, found and did. Its JSON is the contract with users; nothing in it is a float of money."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import IntEnum, StrEnum
+from typing import Any
+from uuid import UUID
+
+from shared.settings import Policy
+from sweeper.context import Compared
+from sweeper.model import Answer, Finding, Outcome
+
+
+class RunStatus(StrEnum):
+    COMPLETE = "complete"
+    INCOMPLETE = "incomplete"
+    FAILED = "failed"
+
+
+class ExitCode(IntEnum):
+    """1 over 3 over 2."""
+
+    CLEAN = 0
+    ERROR = 1
+    DRIFT = 2
+    INCOMPLETE = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """One run. `reasons` say why it is not complete; `notes` what was left out or is worth knowing."""
+
+    run_id: UUID
+    mode: str
+    status: RunStatus
+    started_at: datetime
+    finished_at: datetime
+    watermark_ledger: int | None
+    compared: Mapping[str, Compared]
+    spot_checks: Counter[Answer]
+    findings: Sequence[Finding]
+    reasons: Sequence[str] = field(default=())
+    notes: Sequence[str] = field(default=())
+
+    def count(self, outcome: Outcome) -> int:
+        return sum(finding.outcome is outcome for finding in self.findings)
+
+    def exit_code(self, *, strict: bool) -> ExitCode:
+        """What the command ends with."""
+        if self.status is RunStatus.FAILED:
+            return ExitCode.ERROR
+        if self.status is RunStatus.INCOMPLETE:
+            return ExitCode.INCOMPLETE
+        if any(_remains(finding) for finding in self.findings) or (strict and self.findings):
+            return ExitCode.DRIFT
+        return ExitCode.CLEAN
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract's object, of JSON values only."""
+        drift = Counter(finding.drift_class for finding in self.findings)
+        return {
+            "run_id": str(self.run_id),
+            "mode": self.mode,
+            "status": self.status.value,
+            "started_at": json_value(self.started_at),
+            "finished_at": json_value(self.finished_at),
+            "watermark_ledger": self.watermark_ledger,
+            "compared": {
+                table: {"expected_rows": one.expected_rows, "app_rows": one.app_rows}
+                for table, one in self.compared.items()
+            },
+            "spot_checks": {answer.value: self.spot_checks[answer] for answer in Answer},
+            "drift": dict(sorted(drift.items())),
+            "findings": [_finding_json(finding) for finding in self.findings],
+            "repaired": self.count(Outcome.REPAIRED),
+            "skipped_changed": self.count(Outcome.SKIPPED_CHANGED),
+            "proposed": self.count(Outcome.PROPOSED),
+            "reported": self.count(Outcome.REPORTED),
+            "unknown": self.count(Outcome.UNKNOWN),
+            "failed": self.count(Outcome.FAILED),
+            "reasons": list(self.reasons),
+            "notes": list(self.notes),
+        }
+
+
+def _remains(finding: Finding) -> bool:
+    """Drift that policy would repair or propose, and that is still there."""
+    if finding.action is Policy.REPORT:
+        return False
+    return finding.outcome in (Outcome.PROPOSED, Outcome.SKIPPED_CHANGED, Outcome.FAILED)
+
+
+def _finding_json(finding: Finding) -> dict[str, Any]:
+    return {
+        "class": finding.drift_class,
+        "table": finding.table,
+        "row_id": finding.row_id,
+        "entity": finding.entity,
+        "columns": {
+            name: {"app": json_value(both.app), "chain": json_value(both.chain)}
+            for name, both in finding.columns.items()
+        },
+        "words": finding.words,
+        "evidence": json_value(finding.evidence),
+        "action": finding.action.value,
+        "outcome": finding.outcome.value,
+    }
+
+
+def json_value(value: Any) -> Any:
+    """The value for JSON: amounts and ids as text, times in UTC with a Z."""
+    match value:
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case Decimal():
+            return format(value, "f")
+        case UUID():
+            return str(value)
+        case Mapping():
+            return {str(key): json_value(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [json_value(item) for item in value]
+    return value

@@ -1,0 +1,116 @@
+"""The subject `liquidity_positions`: what a provider paid in, at average cost. Reported unless the settings say otherwise."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import text
+
+from shared.stepfi import amounts
+from sweeper import app_access
+from sweeper.comparison import Case, KeyRange
+from sweeper.context import Context
+from sweeper.model import Both, Finding, Row
+from sweeper.stepfi.wallets import ByWallet, Rule, Surroundings
+
+TABLE = "liquidity_positions"
+
+
+class LiquidityPositions(ByWallet):
+    """`deposited_amount` by the provider's wallet, which the app's table does not keep unique."""
+
+    table = TABLE
+    row_key = "provider_wallet"
+    required = ("id", "provider_wallet", "deposited_amount", "updated_at")
+
+    def app_query(self, _: Context) -> str:
+        return (
+            "SELECT row.id, row.provider_wallet, row.deposited_amount, row.updated_at FROM liquidity_positions AS row"
+        )
+
+    def expected_query(self) -> tuple[str, Mapping[str, Any]]:
+        cost = amounts.to_app_sql("entity.cost", decimals=self._settings.amount_decimals)
+        query = f"""
+SELECT entity.key, entity.position, entity.provider AS provider_wallet, entity.shares, {cost} AS deposited_amount,
+  to_timestamp(entity.created_at) AS created_at
+FROM chain.liquidity_positions AS entity"""
+        return query, {}
+
+    def key_range(self) -> KeyRange:
+        return KeyRange.of_prefix(f"provider:{self._settings.liquidity_pool}:")
+
+    def chain_key(self, row: Row, _: Surroundings) -> str | None:
+        return f"provider:{self._settings.liquidity_pool}:{row['provider_wallet']}"
+
+    def app_key(self, expected: Row) -> str:
+        return str(expected["provider_wallet"])
+
+    async def relate(self, context: Context, rows: Sequence[Row], expected: Mapping[str, Row]) -> dict[str, Any]:  # noqa: ARG002 - the base's signature
+        """Row ids by wallet, of the wallets that have several rows."""
+        wallets = sorted({row["provider_wallet"] for row in rows})
+        statement = text(
+            "SELECT provider_wallet, array_agg(id::text ORDER BY id) AS ids FROM liquidity_positions "
+            "WHERE provider_wallet = ANY(:wallets) GROUP BY provider_wallet HAVING count(*) > 1"
+        )
+        async with app_access.transaction(context.app) as connection:
+            found = await connection.execute(statement, {"wallets": wallets})
+            return {"doubles": {row.provider_wallet: row.ids for row in found}}
+
+    def rules(self) -> Sequence[Rule]:
+        return (duplicate_position, stale_position, missing_position)
+
+
+def duplicate_position(case: Case, _: Surroundings) -> Finding | None:
+    row = case.row
+    if row is None or row["provider_wallet"] not in case.related["doubles"]:
+        return None
+    wallet = row["provider_wallet"]
+    ids = case.related["doubles"][wallet]
+    return Finding(
+        drift_class="duplicate_row",
+        table=TABLE,
+        row_id=str(row["id"]),
+        entity=f"provider:{wallet}",
+        words=f"{len(ids)} rows stand for the one position of {wallet}; which one counts is for people to say.",
+        evidence={"rows": ids},
+    )
+
+
+def stale_position(case: Case, around: Surroundings) -> Finding | None:
+    row, expected = case.row, case.expected
+    if row is None or expected is None or expected["deposited_amount"] is None:
+        return None
+    if abs(row["deposited_amount"] - expected["deposited_amount"]) <= around.tolerance:
+        return None
+    wallet, cost = row["provider_wallet"], expected["deposited_amount"]
+    return Finding(
+        drift_class="stale_value",
+        table=TABLE,
+        row_id=str(row["id"]),
+        entity=f"provider:{wallet}",
+        words=f"The app says {wallet} paid in {row['deposited_amount']:f}; by its deposits and withdrawals it is {cost:f}.",
+        columns={"deposited_amount": Both(row["deposited_amount"], cost)},
+        evidence={"known_at": expected["position"], "shares": expected["shares"]},
+        update={"deposited_amount": cost, "updated_at": around.now},
+        guard={name: row[name] for name in ("provider_wallet", "deposited_amount", "updated_at")},
+        chain_key=expected["key"],
+    )
+
+
+def missing_position(case: Case, around: Surroundings) -> Finding | None:
+    """A position that was left again needs no row."""
+    expected = case.expected
+    if case.row is not None or expected is None or not expected["shares"]:
+        return None
+    if not expected["provider_wallet"].startswith("G") or not around.is_due(expected["created_at"]):
+        return None
+    wallet, cost = expected["provider_wallet"], expected["deposited_amount"]
+    insert = {"provider_wallet": wallet, "deposited_amount": cost, "updated_at": around.now}
+    return Finding(
+        drift_class="missing_row",
+        table=TABLE,
+        row_id=None,
+        entity=f"provider:{wallet}",
+        words=f"On chain {wallet} holds {expected['shares']} shares of the pool; the app has no row for it.",
+        insert=None if cost is None else insert,
+        chain_key=expected["key"],
+    )

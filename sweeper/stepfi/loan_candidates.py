@@ -1,0 +1,128 @@
+"""Reading what the links of provisional rows are decided from: their rows, the loans that fit, and what envelopes name.
+
+Both reads go in keyset pages; what stays in memory is only what matched.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import text
+
+from shared.stepfi import amounts
+from shared.stepfi.settings import Stepfi
+from sweeper import app_access
+from sweeper.context import Context
+from sweeper.model import Row
+from sweeper.stepfi import envelope_arguments
+from sweeper.stepfi.loan_links import Links, matches, resolve
+
+_PAGE_ROWS = 500
+
+_PROVISIONAL_ROWS = r"""
+SELECT row.id, row.loan_id, row.user_wallet, row.amount, row.guarantee, row.created_at, vendor.wallet_address AS vendor_wallet
+FROM loans AS row LEFT JOIN vendors AS vendor ON vendor.id = row.vendor_id
+WHERE row.loan_id ~ '^(pending[-_]|loan_)' AND row.status NOT IN ('under_review', 'rejected')
+"""
+
+_CREATIONS = """
+SELECT row.id, {hashes} AS hashes, row.xdr FROM transactions AS row WHERE row.type = 'loan_create'
+"""
+
+
+async def read_links(context: Context, settings: Stepfi) -> Links:
+    """The links of all provisional rows."""
+    named = await _loans_named_by_envelopes(context, settings)
+    by_hash: dict[str, list[str]] = {}
+    by_terms: dict[str, list[str]] = {}
+    async for rows in _pages(context, _PROVISIONAL_ROWS):
+        for row in rows:
+            if row["loan_id"] in named:
+                by_hash[str(row["id"])] = sorted(named[row["loan_id"]])
+        by_terms |= await _loans_of_same_terms(context, settings, rows)
+    candidates = {key for keys in (*by_hash.values(), *by_terms.values()) for key in keys}
+    with_row = await _loans_with_row(context, sorted(candidates))
+    return resolve(by_hash=by_hash, by_terms=by_terms, with_row=with_row)
+
+
+async def _loans_named_by_envelopes(context: Context, settings: Stepfi) -> dict[str, set[str]]:
+    """Provisional id to keys of loans: a transaction that made the loan carries an envelope that names the id."""
+    columns = [name for name in ("transaction_hash", "hash") if context.tables["transactions"].has(name)]
+    hashes = f"ARRAY[{', '.join(f'lower(row.{name})' for name in columns)}]::text[]"
+    named: dict[str, set[str]] = defaultdict(set)
+    async for rows in _pages(context, _CREATIONS.format(hashes=hashes)):
+        made = await _loans_made_by(context, settings, [one for row in rows for one in row["hashes"] if one])
+        for row in rows:
+            loans = {key for one in row["hashes"] for key in made.get(one, ())}
+            if loans:
+                for word in envelope_arguments.named_strings(row["xdr"]):
+                    named[word] |= loans
+    return named
+
+
+async def _loans_made_by(context: Context, settings: Stepfi, hashes: Sequence[str]) -> dict[str, set[str]]:
+    statement = text("SELECT key, created_tx FROM chain.loans WHERE contract = :contract AND created_tx = ANY(:hashes)")
+    made: dict[str, set[str]] = defaultdict(set)
+    async with context.chain.connect() as connection:
+        for row in await connection.execute(statement, {"contract": settings.creditline, "hashes": list(hashes)}):
+            made[row.created_tx].add(row.key)
+    return made
+
+
+async def _loans_of_same_terms(context: Context, settings: Stepfi, rows: Sequence[Row]) -> dict[str, list[str]]:
+    window = timedelta(seconds=settings.link_window_seconds)
+    decimals = settings.amount_decimals
+    statement = text(f"""
+SELECT loan.key, loan.borrower, loan.vendor, to_timestamp(loan.created_at) AS created_at,
+  {amounts.to_app_sql("loan.total_amount", decimals=decimals)} AS amount,
+  {amounts.to_app_sql("loan.guarantee_amount", decimals=decimals)} AS guarantee
+FROM unnest(CAST(:wallets AS text[]), CAST(:times AS timestamptz[])) AS row (wallet, created_at)
+JOIN chain.loans AS loan ON loan.borrower = row.wallet AND loan.contract = :contract
+  AND loan.created_at BETWEEN extract(epoch FROM row.created_at) AND extract(epoch FROM row.created_at) + :window
+WHERE loan.terms_since IS NOT NULL
+""")
+    parameters = {
+        "wallets": [row["user_wallet"] for row in rows],
+        "times": [row["created_at"] for row in rows],
+        "contract": settings.creditline,
+        "window": Decimal(settings.link_window_seconds),
+    }
+    async with context.chain.connect() as connection:
+        loans: dict[str, dict[str, Any]] = {}
+        for one in await connection.execute(statement, parameters):
+            loans[one.key] = dict(one._mapping)
+    fitting = {
+        str(row["id"]): [
+            key for key, loan in loans.items() if matches(row, loan, window=window, tolerance=settings.amount_tolerance)
+        ]
+        for row in rows
+    }
+    return {row: keys for row, keys in fitting.items() if keys}
+
+
+async def _loans_with_row(context: Context, keys: Sequence[str]) -> set[str]:
+    """Those of the loans (keys) whose own id a row of the app has."""
+    by_id = {key.rpartition(":")[2]: key for key in keys}
+    if not by_id:
+        return set()
+    statement = text("SELECT loan_id FROM loans WHERE loan_id = ANY(:ids)")
+    async with app_access.transaction(context.app) as connection:
+        return {by_id[row.loan_id] for row in await connection.execute(statement, {"ids": list(by_id)})}
+
+
+async def _pages(context: Context, query: str) -> AsyncIterator[list[Row]]:
+    """The rows of a query with `row.id` and a WHERE, in the order of their ids."""
+    after: object = None
+    while True:
+        bound = "" if after is None else " AND row.id > :after"
+        statement = text(f"{query}{bound} ORDER BY row.id LIMIT {_PAGE_ROWS}")
+        async with app_access.transaction(context.app) as connection:
+            result = await connection.execute(statement, {} if after is None else {"after": after})
+            rows: list[Row] = [dict(row._mapping) for row in result]
+        if rows:
+            yield rows
+        if len(rows) < _PAGE_ROWS:
+            return
+        after = rows[-1]["id"]

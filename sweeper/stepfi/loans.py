@@ -1,0 +1,133 @@
+"""The subject `loans`: what its rows ought to hold, and what the chain is asked about them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import text
+
+from shared.stepfi import amounts, entries, statuses
+from shared.stepfi.settings import Stepfi
+from sweeper import app_access, questions
+from sweeper.comparison import Case, Comparison, KeyRange
+from sweeper.context import Context
+from sweeper.model import Finding, Row
+from sweeper.stepfi import loan_candidates, loan_confirm, loan_rules
+from sweeper.stepfi.loan_values import Surroundings
+
+_APP = """
+SELECT row.id, row.loan_id, row.user_wallet, row.vendor_id, row.amount, row.loan_amount, row.guarantee, row.status,
+  row.remaining_balance,
+  row.completed_at, row.defaulted_at, row.created_at, row.updated_at, vendor.wallet_address AS vendor_wallet
+FROM loans AS row LEFT JOIN vendors AS vendor ON vendor.id = row.vendor_id
+"""
+
+_COUNTED = text("""
+SELECT counter.loan_count,
+  (SELECT count(*) FROM chain.loans AS loan
+   WHERE loan.contract = counter.contract AND loan.loan_id <= counter.loan_count AND loan.terms_since IS NOT NULL) AS known
+FROM chain.creditlines AS counter WHERE counter.contract = :contract
+""")
+
+_STORED = text("""
+SELECT loan_id, borrower, vendor, status, remaining_balance, total_amount, guarantee_amount
+FROM chain.loans WHERE contract = :contract AND loan_id = ANY(CAST(CAST(:ids AS text[]) AS numeric[]))
+""")
+
+
+class Loans(Comparison[Surroundings]):
+    """`loans` against `chain.loans`; provisional rows by their links."""
+
+    table = loan_rules.TABLE
+    row_key = "loan_id"
+    required = (
+        "id", "loan_id", "user_wallet", "vendor_id", "amount", "loan_amount", "guarantee", "status", "remaining_balance",
+        "completed_at", "defaulted_at", "created_at", "updated_at",
+    )  # fmt: skip
+
+    def __init__(self, settings: Stepfi) -> None:
+        self._settings = settings
+        self._contract = settings.creditline or ""
+
+    def app_query(self, _: Context) -> str:
+        return _APP
+
+    def expected_query(self) -> tuple[str, Mapping[str, Any]]:
+        def amount(expression: str) -> str:
+            return amounts.to_app_sql(expression, decimals=self._settings.amount_decimals)
+
+        total_repayment = amount("(entity.total_amount + entity.interest_amount + entity.service_fee_amount)")
+        query = f"""
+SELECT entity.key, entity.position, entity.loan_id::text AS loan_id, entity.borrower AS user_wallet, entity.vendor,
+  entity.status AS chain_status, {statuses.app_loan_status_sql("entity.status", cancelled="cancelled")} AS status,
+  {amount("entity.total_amount")} AS amount, {amount("entity.guarantee_amount")} AS guarantee,
+  {amount("entity.remaining_balance")} AS remaining_balance, {total_repayment} AS total_repayment,
+  entity.interest_rate_bps / 100.0 AS interest_rate,
+  greatest(1, jsonb_array_length(entity.schedule)) AS term,
+  to_timestamp(entity.created_at) AS created_at,
+  to_timestamp(entity.completed_at) AS completed_at, to_timestamp(entity.defaulted_at) AS defaulted_at
+FROM chain.loans AS entity"""
+        return query, {"cancelled": self._settings.cancelled_status}
+
+    def key_range(self) -> KeyRange:
+        return KeyRange.of_prefix(f"loan:{self._contract}:")
+
+    def chain_key(self, row: Row, surroundings: Surroundings) -> str | None:
+        if loan_rules.is_real_id(row["loan_id"]):
+            return f"loan:{self._contract}:{row['loan_id']}"
+        link = surroundings.links.of_row.get(str(row["id"]))
+        return None if link is None else link.key
+
+    def app_key(self, expected: Row) -> str:
+        return str(expected["loan_id"])
+
+    async def surroundings(self, context: Context) -> Surroundings:
+        closed_at = context.watermark.closed_at
+        async with context.chain.connect() as connection:
+            counted = (await connection.execute(_COUNTED, {"contract": self._contract})).one_or_none()
+        return Surroundings(
+            links=await loan_candidates.read_links(context, self._settings),
+            now=context.now,
+            watermark_at=None if closed_at is None else datetime.fromtimestamp(closed_at, UTC),
+            link_window=timedelta(seconds=self._settings.link_window_seconds),
+            insert_grace=timedelta(seconds=self._settings.insert_grace_seconds),
+            tolerance=self._settings.amount_tolerance,
+            all_known=counted is not None and counted.known == counted.loan_count,
+        )
+
+    async def relate(self, context: Context, rows: Sequence[Row], expected: Mapping[str, Row]) -> dict[str, Any]:  # noqa: ARG002 - the base's signature
+        """The app's vendors (ids) by wallet, of the loans' vendors."""
+        wallets = sorted({one["vendor"] for one in expected.values() if one["vendor"] is not None})
+        statement = text("SELECT id, wallet_address FROM vendors WHERE wallet_address = ANY(:wallets)")
+        async with app_access.transaction(context.app) as connection:
+            found = await connection.execute(statement, {"wallets": wallets})
+            return {"vendors": {row.wallet_address: row.id for row in found}}
+
+    def rules(self) -> Sequence[Callable[[Case, Surroundings], Finding | None]]:
+        return loan_rules.RULES
+
+    async def confirm(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:
+        """Read the loans' entries: what is to be written has to be what they say now."""
+        numbers = {finding.identity: loan_confirm.number_of(finding) for finding in findings}
+        keys = {one: entries.loan_key(self._contract, one) for one in numbers.values() if one is not None}
+        if not keys:
+            return list(findings)
+        instance = entries.instance_key(self._contract)
+        answered = await questions.ask(context, [instance, *keys.values()])
+        counter = loan_confirm.counter(answered.get(instance))
+        stored = await self._stored(context, list(keys))
+        confirmed = []
+        for finding in findings:
+            number = numbers[finding.identity]
+            if number is not None:
+                held = answered.get(keys[number])
+                finding = loan_confirm.judge(finding, number, held, stored=stored.get(number), counter=counter)  # noqa: PLW2901 - the finding, judged
+            confirmed.append(finding)
+        return confirmed
+
+    async def _stored(self, context: Context, numbers: Sequence[int]) -> dict[int, Row]:
+        """What our tables say of the loans, in the chain's own words."""
+        parameters = {"contract": self._contract, "ids": [str(number) for number in numbers]}
+        async with context.chain.connect() as connection:
+            rows = await connection.execute(_STORED, parameters)
+            return {int(row.loan_id): dict(row._mapping) for row in rows}

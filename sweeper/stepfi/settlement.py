@@ -1,0 +1,228 @@
+"""What became of a pending transaction: from what the nodes told of its hashes to an outcome, or to why there is none.
+
+Pure. A transaction that a node has is settled. One that no node has is failed only where a proof excludes that it was, or still
+will be, included; a hash alone never proves that, its envelope's time bounds do, and only for the envelope's own hash.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from shared import rpc
+from sweeper.model import Answer
+from sweeper.stepfi.envelopes import Envelope
+
+REACH_BACK_SECONDS = 3600
+"""How long before its row (or the end of its time) a transaction might have been included: the application writes some rows
+after it submitted, and by its own clock."""
+
+NOT_FOUND = rpc.TransactionStatus.NOT_FOUND
+
+
+class Verdict(StrEnum):
+    SUCCESS = "success"
+    FAILED = "failed"
+    OPEN = "open"  # it may still be included: pending is the truth
+    UNKNOWN = "unknown"
+
+
+class Rule(StrEnum):
+    """How the outcome is known, or why it is not. The texts are part of the evidence."""
+
+    FOUND = "a node has the transaction"
+    EVENT = "an event of the transaction is stored"
+    EXPIRED = "its time is over, and a node that reaches back before it was submitted told twice that it is not there"
+    STILL_VALID = "its time is not over"
+    CONTRADICTION = "what is told of it contradicts itself"
+    NOTHING_TO_ASK = "neither a hash nor an envelope is stored"
+    NO_HASH = "what is stored as its hash is none"
+    NO_ANSWER = "no node answered"
+    FOREIGN_ENVELOPE = "no node has it, and no envelope is stored whose own hash this is"
+    NEVER_OVER = "no node has it, and its envelope has no end of time"
+    NOT_OVER_THERE = "its time is over, but not yet at any node that was asked"
+    OUT_OF_REACH = "no node has it, and none that was asked reaches back before it was submitted"
+    TOLD_ONCE = "a node told once that it is not there, and not a second time"
+
+
+NEEDED = {
+    Rule.CONTRADICTION: "a look at both by a person",
+    Rule.NOTHING_TO_ASK: "the transaction's hash",
+    Rule.NO_HASH: "the transaction's hash, 64 hex digits",
+    Rule.NO_ANSWER: "a node of CHAINTRUE_RPC__URLS that answers",
+    Rule.FOREIGN_ENVELOPE: "a node that has it, or the envelope that was submitted",
+    Rule.NEVER_OVER: "a node that has it; no absence is for ever",
+    Rule.NOT_OVER_THERE: "a node that is up to date",
+    Rule.OUT_OF_REACH: "a node of CHAINTRUE_RPC__URLS with a longer history",
+    Rule.TOLD_ONCE: "the same node's answer to a second question",
+}
+"""What would make an outcome provable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """What a pending row says. `hashes`: those to ask for, in lower case; `unreadable`: texts stored in place of a hash."""
+
+    hashes: tuple[str, ...]
+    unreadable: tuple[str, ...] = ()
+    envelope: Envelope | None
+    submitted_at: int | None
+
+    def max_time(self, tx_hash: str) -> int | None:
+        """The end of the time of the transaction with this hash; None where the envelope is not its own."""
+        return self.envelope.max_time if self.envelope is not None and self.envelope.hash == tx_hash else None
+
+    def reach(self, max_time: int) -> int | None:
+        """A history that begins at or before this close time cannot have lost it."""
+        return None if self.submitted_at is None else min(self.submitted_at, max_time) - REACH_BACK_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event of the transaction, from the log; its ledger's close in unix seconds, None if that cannot be read."""
+
+    ledger: int
+    closed_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """All that is told of one hash; `answers` in the order in which they came, `troubles` of the questions without one."""
+
+    tx_hash: str
+    answers: tuple[rpc.Transaction, ...] = ()
+    troubles: tuple[str, ...] = ()
+    event: StoredEvent | None = None
+
+    def answered(self, answer: rpc.Transaction) -> "Told":
+        return replace(self, answers=(*self.answers, answer))
+
+    def troubled(self, words: str) -> "Told":
+        return replace(self, troubles=(*self.troubles, words))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """What became of one transaction. `shown` is the answer that says so, or the one that came nearest to it.
+
+    ledger, closed_at (unix seconds): where it was included; of one that expired, `closed_at` is the end of its time.
+    """
+
+    verdict: Verdict
+    rule: Rule
+    told: Told | None
+    shown: rpc.Transaction | None = None
+    ledger: int | None = None
+    closed_at: int | None = None
+
+    @property
+    def answer(self) -> Answer:
+        if self.verdict in (Verdict.SUCCESS, Verdict.FAILED):
+            return Answer.ABSENT if self.rule is Rule.EXPIRED else Answer.CONFIRMED
+        return Answer.UNKNOWN
+
+
+def next_node(
+    pending: Pending, told: Told, *, chain_time: int, nodes: Sequence[str], unheard: Collection[str]
+) -> str | None:
+    """The node to ask next, after a first answer of any node; None when no answer could say more.
+
+    The same node again, where that completes a proof; else one that was not asked yet: it may hold more. `unheard` are those
+    that did not answer. No node is asked more than twice.
+    """
+    now = fate(pending, told, chain_time=chain_time)
+    if not told.answers or now.verdict is not Verdict.UNKNOWN or now.rule is Rule.CONTRADICTION:
+        return None
+    asked = [answer.node for answer in told.answers]
+    again = [answer.node for answer in _proving(pending, told) if asked.count(answer.node) == 1]
+    fresh = [node for node in nodes if node not in asked]
+    return next((node for node in (*again, *fresh) if node not in unheard), None)
+
+
+def fate(pending: Pending, told: Told, *, chain_time: int) -> Fate:
+    """What became of one hash. `chain_time` is the newest close time (unix seconds) known of the chain, from anywhere."""
+    found = [answer for answer in told.answers if answer.status is not NOT_FOUND]
+    if found:
+        return _found(told, found)
+    if told.event is not None:
+        where = told.event
+        return Fate(verdict=Verdict.SUCCESS, rule=Rule.EVENT, told=told, ledger=where.ledger, closed_at=where.closed_at)
+    if not told.answers:
+        return _unknown(Rule.NO_ANSWER, told)
+    return _absent(pending, told, chain_time)
+
+
+def _found(told: Told, found: Sequence[rpc.Transaction]) -> Fate:
+    first = found[0]
+    places = {(one.status, one.ledger) for one in found}
+    if told.event is not None:  # only a transaction that succeeded has events
+        places.add((rpc.TransactionStatus.SUCCESS, told.event.ledger))
+    if len(places) > 1:
+        return _unknown(Rule.CONTRADICTION, told, first)
+    verdict = Verdict.SUCCESS if first.status is rpc.TransactionStatus.SUCCESS else Verdict.FAILED
+    return Fate(
+        verdict=verdict, rule=Rule.FOUND, told=told, shown=first, ledger=first.ledger, closed_at=first.created_at
+    )
+
+
+def _absent(pending: Pending, told: Told, chain_time: int) -> Fate:
+    """Nobody has it: gone, still to come, or unknown."""
+    last = told.answers[-1]
+    max_time = pending.max_time(told.tx_hash)
+    if max_time is None:
+        return _unknown(Rule.FOREIGN_ENVELOPE, told, last)
+    if max_time == 0:
+        return _unknown(Rule.NEVER_OVER, told, last)
+    if chain_time <= max_time:
+        return Fate(verdict=Verdict.OPEN, rule=Rule.STILL_VALID, told=told, shown=last)
+    proving = list(_proving(pending, told))
+    for number, answer in enumerate(proving):
+        if any(earlier.node == answer.node for earlier in proving[:number]):
+            return Fate(verdict=Verdict.FAILED, rule=Rule.EXPIRED, told=told, shown=answer, closed_at=max_time)
+    if proving:
+        return _unknown(Rule.TOLD_ONCE, told, proving[0])
+    late = [answer for answer in told.answers if answer.latest_close_time > max_time]
+    return _unknown(Rule.OUT_OF_REACH, told, late[-1]) if late else _unknown(Rule.NOT_OVER_THERE, told, last)
+
+
+def _proving(pending: Pending, told: Told) -> Iterator[rpc.Transaction]:
+    """The answers of which two of one node are a proof.
+
+    The look-up may be older than the range that the answer tells, so it is the second answer that was certainly looked up after
+    the end of the transaction's time.
+    """
+    max_time = pending.max_time(told.tx_hash)
+    reach = pending.reach(max_time) if max_time else None
+    if max_time is None or reach is None:
+        return
+    for answer in told.answers:
+        over = answer.latest_close_time > max_time
+        if answer.status is NOT_FOUND and over and answer.oldest_close_time <= reach:
+            yield answer
+
+
+_FIRST = (Verdict.SUCCESS, Verdict.OPEN, Verdict.UNKNOWN)
+"""Each outweighs those behind it, and all of them that a transaction failed."""
+
+
+def decide(pending: Pending, told: Sequence[Told], *, chain_time: int) -> Fate:
+    """What became of the row's transaction, of all that is told of its hashes.
+
+    Two hashes may stand for one transaction (a fee bump and what it wraps) or for two attempts. One that succeeded is enough,
+    unless the other was included elsewhere; it failed only when neither can succeed any more.
+    """
+    fates = [fate(pending, one, chain_time=chain_time) for one in told]
+    if not fates:
+        return _unknown(Rule.NO_HASH if pending.unreadable else Rule.NOTHING_TO_ASK, None)
+    included = [one for one in fates if one.rule in (Rule.FOUND, Rule.EVENT)]
+    if len({(one.verdict, one.ledger) for one in included}) > 1:
+        return replace(included[0], verdict=Verdict.UNKNOWN, rule=Rule.CONTRADICTION)
+    contradicted = [one for one in fates if one.rule is Rule.CONTRADICTION]
+    ordered = [one for verdict in _FIRST for one in fates if one.verdict is verdict]
+    decisive = next(iter((*contradicted, *ordered, *included)), fates[0])
+    if pending.unreadable and decisive.verdict is Verdict.FAILED:
+        return replace(decisive, verdict=Verdict.UNKNOWN, rule=Rule.NO_HASH)
+    return decisive
+
+
+def _unknown(rule: Rule, told: Told | None, shown: rpc.Transaction | None = None) -> Fate:
+    return Fate(verdict=Verdict.UNKNOWN, rule=rule, told=told, shown=shown)

@@ -1,0 +1,127 @@
+"""The command as a user runs it: in processes of its own, against a chain, a Kafka and a PostgreSQL."""
+
+import asyncio
+import json
+import os
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from deploy import localnet, stack
+from deploy.demo import processes
+from deploy.demo.app import chain, chain_truth, rows, schema
+from tests import services
+
+FINISH_SECONDS = 90
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.stdout)
+
+
+@dataclass
+class World:
+    """Everything a deployment needs, and the environment that says where it is."""
+
+    net: localnet.Localnet
+    truth: chain.ChainTruth
+    app_url: str
+    environment: dict[str, str] = field(default_factory=dict)
+
+    async def start(self, *arguments: str, **changes: str | None) -> asyncio.subprocess.Process:
+        """`chaintrue …` with the environment changed: None takes a variable away."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("CHAINTRUE_")}
+        wanted = self.environment | changes
+        return await asyncio.create_subprocess_exec(
+            processes.command(),
+            *arguments,
+            env=inherited | {name: value for name, value in wanted.items() if value is not None},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    async def run(self, *arguments: str, **changes: str | None) -> Ended:
+        """The command to its end."""
+        process = await self.start(*arguments, **changes)
+        async with asyncio.timeout(FINISH_SECONDS):
+            stdout, stderr = await process.communicate()
+        return Ended(process.returncode or 0, stdout.decode(), stderr.decode())
+
+    async def dump(self) -> dict[str, list[str]]:
+        """Every row of the application, as text."""
+        connection = await asyncpg.connect(self.app_url)
+        try:
+            return {
+                table: [row[0] for row in await connection.fetch(f"SELECT t::text FROM {table} AS t ORDER BY id::text")]
+                for table in ("loans", "transactions", "reputation_cache", "reputation_history", "vendors", "users")
+            }
+        finally:
+            await connection.close()
+
+    async def until_observed(self) -> None:
+        """Until every loan's entry was read."""
+        connection = await asyncpg.connect(self.environment["CHAINTRUE_DATABASE__URL"])
+        statement = "SELECT count(*) FROM chain.loans WHERE observed_at IS NOT NULL AND asked_at IS NULL"
+        try:
+            async with asyncio.timeout(30):
+                while await connection.fetchval(statement) < self.truth.loan_counter:  # noqa: ASYNC110 - of another process
+                    await asyncio.sleep(0.1)
+        finally:
+            await connection.close()
+
+
+@asynccontextmanager
+async def deployment(kafka: services.RunningKafka, postgres: stack.Databases, history: Path) -> AsyncIterator[World]:
+    """A history played to its end, an application whose rows agree with it; nothing of chaintrue has run yet."""
+    name = uuid.uuid4().hex
+    own, app = await postgres.create_database(f"own_{name}"), await postgres.create_database(f"app_{name}")
+    truth = chain_truth.truth_at(history)
+    await schema.create(app)
+    connection = await asyncpg.connect(app)
+    await rows.insert(connection, rows.build(truth))
+    await connection.close()
+    async with localnet.serve(history=history, retention=None) as net:
+        contracts = truth.contracts
+        yield World(
+            net,
+            truth,
+            app,
+            {
+                "CHAINTRUE_NETWORK__PASSPHRASE": truth.passphrase,
+                "CHAINTRUE_RPC__URLS": net.url,
+                "CHAINTRUE_RPC__REQUESTS_PER_SECOND": "200",
+                "CHAINTRUE_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+                "CHAINTRUE_KAFKA__TOPIC": f"facts-{name}",
+                "CHAINTRUE_KAFKA__GROUP": f"group-{name}",
+                "CHAINTRUE_DATABASE__URL": own,
+                "CHAINTRUE_APP_DATABASE__URL": app,
+                "CHAINTRUE_SWEEP__SETTLE_SECONDS": "0",
+                "CHAINTRUE_STEPFI__CREDITLINE": contracts["creditline"],
+                "CHAINTRUE_STEPFI__LIQUIDITY_POOL": contracts["pool"],
+                "CHAINTRUE_STEPFI__REPUTATION": contracts["reputation"],
+                "CHAINTRUE_STEPFI__VENDOR_REGISTRY": contracts["vendors"],
+                "CHAINTRUE_STEPFI__PARAMETERS": contracts["parameters"],
+            },
+        )
+
+
+@pytest.fixture(scope="session")
+async def world(kafka: services.RunningKafka, postgres: stack.Databases) -> AsyncIterator[World]:
+    """The hand-written story."""
+    async with deployment(kafka, postgres, localnet.STORY) as world:
+        yield world
