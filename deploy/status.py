@@ -19,7 +19,7 @@ MAX_LAG_LEDGERS = 24
 POLL_SECONDS = 0.25
 
 _GAPS = text("""
-SELECT gap.after, gap.through, gap.reason, gap.state, scope.contracts, gap.through = scope.origin AS before_the_start
+SELECT gap.after, gap.through, gap.reason, gap.state, gap.contracts, gap.through = scope.origin AS before_the_start
 FROM chain.gaps AS gap JOIN chain.scopes AS scope USING (scope) WHERE gap.scope = :scope ORDER BY gap.after
 """)
 _UNDECODABLE = text("SELECT count(*) FROM chain.facts WHERE key >= 'undecodable:' AND key < 'undecodable;'")

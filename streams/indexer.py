@@ -95,24 +95,15 @@ def first_ledger(wanted: int | None, *, oldest: int, latest: int) -> int:
     return wanted
 
 
-def check_contracts(origin: frames.Origin, contracts: Sequence[str]) -> None:
-    """Raise SettingError when the settings name other contracts than the log was begun for."""
-    recorded, named = set(origin.contracts), set(contracts)
-    if recorded == named:
-        return
-    cure = (
-        "name the recorded contracts again; or name a new CHAINTRUE_KAFKA__TOPIC and an empty database, and index anew"
-    )
-    if gone := sorted(recorded - named):
+def new_contracts(recorded: Sequence[str], named: Sequence[str], *, scope: str) -> tuple[str, ...]:
+    """The contracts that the settings name and the log does not know; raises SettingError when they lack one that it knows."""
+    if gone := sorted(set(recorded) - set(named)):
         raise errors.SettingError(
-            f"the log of {origin.scope} was begun for {', '.join(gone)}, which the settings no longer name: "
+            f"the log of {scope} was begun for {', '.join(gone)}, which the settings no longer name: "
             "a contract that was replaced cannot go on in the same log",
-            cure=cure,
+            cure="name the recorded contracts again; or name a new CHAINTRUE_KAFKA__TOPIC and an empty database, and index anew",
         )
-    raise errors.SettingError(
-        f"the settings name {', '.join(sorted(named - recorded))}, for which the log of {origin.scope} was not begun",
-        cure=cure,
-    )
+    return tuple(contract for contract in named if contract not in recorded)
 
 
 class Indexer:
@@ -202,6 +193,7 @@ class Indexer:
                 through=self._cursor,
                 events=events,
                 closed_at=self._closed_at,
+                contracts=self._scope.contracts,
             )
             await self._sink.write(self._scope.partition, frames.cut(page))
         self._written = self._cursor
@@ -285,11 +277,8 @@ class Indexer:
         self._troubled = False
 
 
-async def begin(sink: FrameSink, scope: Scope, *, ledger: int) -> frames.Origin:
-    """Write the first frame of the partition: the scope, its contracts, and that it begins with `ledger`."""
-    origin = frames.Origin(
-        network=scope.network, scope=scope.name, contracts=scope.contracts, through=position.end_of(ledger - 1)
-    )
+async def begin(sink: FrameSink, scope: Scope, *, through: str) -> None:
+    """Write an origin: behind this position the scope begins, or its new contracts are read as well."""
+    origin = frames.Origin(network=scope.network, scope=scope.name, contracts=scope.contracts, through=through)
     await sink.write(scope.partition, [origin])
-    log.info("a new log begins", scope=scope.name, ledger=ledger)
-    return origin
+    log.info("the log begins", scope=scope.name, behind=through, contracts=len(scope.contracts))

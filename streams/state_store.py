@@ -1,6 +1,6 @@
 """Facts and state rows in PostgreSQL: stored by whole batches, sorted by key, so that no two workers lock in another order."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Table
@@ -8,11 +8,13 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import database
+from streams import fact_partitions
 from streams import fold as folding
+from streams.application import Application
 from streams.facts import OBSERVED, Fact
 
-Restore = Callable[..., Fact]
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's dialects have no types
+FACT_COLUMNS = ("key", "position", "kind", "tx_hash", "body", "problem", "conflict")
 
 # The lower bytes win where two bodies differ, whichever came first; two values of one entry at one ledger are a conflict.
 _STORE_FACTS = """
@@ -39,51 +41,61 @@ ORDER BY fact.key, fact.position
 """
 
 
-async def store_facts(connection: AsyncConnection, facts: Sequence[Fact]) -> list[Fact]:
-    """Store facts (merged, sorted by key and position); returns those that were new, or that differ from what was stored."""
-    if not facts:
-        return []
-    rows = await database.raw(connection).fetch(
-        _STORE_FACTS,
-        [fact.key for fact in facts],
-        [fact.position for fact in facts],
-        [fact.kind for fact in facts],
-        [fact.tx_hash for fact in facts],
-        [fact.body for fact in facts],
-        [fact.problem for fact in facts],
-        [fact.conflict for fact in facts],
-    )
-    stored = {(row["key"], row["position"]) for row in rows}
-    return [fact for fact in facts if (fact.key, fact.position) in stored]
+def fact_row(fact: Fact) -> tuple[Any, ...]:
+    """The fact as a row, in the order of FACT_COLUMNS."""
+    return fact.key, fact.position, fact.kind, fact.tx_hash, fact.body, fact.problem, fact.conflict
 
 
-async def fold_changed(
-    connection: AsyncConnection, changed: Sequence[Fact], *, folds: dict[str, folding.Fold], restore: Restore
-) -> None:
+async def store_facts(connection: AsyncConnection, facts: Sequence[Fact], *, newest: str) -> list[Fact]:
+    """Store facts (merged, sorted by key and position); returns those that were new, or that differ from what was stored.
+
+    No stored fact stands behind the position `newest`, so what does is new, and goes the quickest way.
+    """
+    new = [fact for fact in facts if fact.position > newest]
+    if new:
+        await database.raw(connection).copy_records_to_table(
+            "facts", schema_name="chain", columns=FACT_COLUMNS, records=map(fact_row, new)
+        )
+    if len(new) == len(facts):
+        return new
+    stored = await _merge_facts(connection, [fact for fact in facts if fact.position <= newest])
+    return [fact for fact in facts if fact.position > newest or (fact.key, fact.position) in stored]
+
+
+async def _merge_facts(connection: AsyncConnection, facts: Sequence[Fact]) -> set[tuple[str, str]]:
+    """Store facts that may be there already; gives key and position of those that were not, or not so."""
+    columns = map(list, zip(*map(fact_row, facts), strict=True))
+    rows = await database.raw(connection).fetch(_STORE_FACTS, *columns)
+    return {(row["key"], row["position"]) for row in rows}
+
+
+async def fold_changed(connection: AsyncConnection, changed: Sequence[Fact], *, application: Application) -> None:
     """Bring the rows of all keys that the changed facts (sorted by key and position) tell of up to date."""
+    folds = {fold.prefix: fold for fold in application.folds}
     by_prefix: dict[str, list[Fact]] = {}
     for fact in changed:
         if fact.prefix in folds:
             by_prefix.setdefault(fact.prefix, []).append(fact)
     for prefix in sorted(by_prefix):
-        await _fold_prefix(connection, by_prefix[prefix], fold=folds[prefix], restore=restore)
+        await _fold_prefix(connection, by_prefix[prefix], fold=folds[prefix], application=application)
 
 
 async def _fold_prefix(
-    connection: AsyncConnection, changed: Sequence[Fact], *, fold: folding.Fold, restore: Restore
+    connection: AsyncConnection, changed: Sequence[Fact], *, fold: folding.Fold, application: Application
 ) -> None:
     held = await read_states(connection, fold, sorted({fact.key for fact in changed}))
     states, late = folding.advance(fold, held, changed)
-    states |= {key: state async for key, state in _fold_anew(connection, late, fold=fold, restore=restore)}
+    states |= {key: state async for key, state in _fold_anew(connection, late, fold=fold, application=application)}
     await upsert_states(connection, fold, [states[key] for key in sorted(states)])
 
 
 async def _fold_anew(
-    connection: AsyncConnection, keys: Sequence[str], *, fold: folding.Fold, restore: Restore
+    connection: AsyncConnection, keys: Sequence[str], *, fold: folding.Fold, application: Application
 ) -> AsyncIterator[tuple[str, folding.State]]:
     """Each key's state from its stored facts, streamed: a key may have more facts than memory should hold."""
     if not keys:
         return
+    await fact_partitions.refuse_detached(connection)
     cursor = database.raw(connection).cursor(_FACTS_OF_KEYS, list(keys), fold.resets, prefetch=500)
     key: str | None = None
     state: folding.State | None = None
@@ -92,7 +104,7 @@ async def _fold_anew(
             if key is not None and state is not None:
                 yield key, state
             key, state = row["key"], None
-        fact = restore(key=row["key"], position=row["position"], kind=row["kind"], body=row["body"])
+        fact = application.restore(key=row["key"], position=row["position"], kind=row["kind"], body=row["body"])
         state = fold.step(state, fact)
     if key is not None and state is not None:
         yield key, state

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import errors, kafka, metrics, transient
 from shared.settings import Kafka
-from streams import alignment
+from streams import alignment, topic
 from streams.apply import Applied, Record
 
 log = structlog.get_logger()
@@ -75,7 +75,8 @@ def by_partition(events: Iterable[Any]) -> dict[int, list[Record]]:
     found: dict[int, list[Record]] = {}
     for event in events:
         message = event.message
-        found.setdefault(message.partition, []).append(Record(offset=message.offset, value=message.value))
+        record = Record(offset=message.offset, value=message.value, at=int(message.timestamp))
+        found.setdefault(message.partition, []).append(record)
     return found
 
 
@@ -88,20 +89,19 @@ class Worker:
         settings: Kafka,
         engine: AsyncEngine,
         applier: Applies,
-        partition: int,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self._settings = settings
         self._engine = engine
         self._applier = applier
-        self._partition = partition
         self._retry_seconds = retry_seconds
         self._applied: dict[int, int] = {}
         self._committed: dict[int, int] = {}
 
     async def run(self) -> None:
         """Raises what ended the worker: FrameInvalid, OffsetGap, TopicInvalid, DatabaseUnreachable, KafkaUnreachable."""
-        await alignment.align(self._settings, self._engine, partition=self._partition)
+        partitions = await topic.verify(self._settings)
+        await alignment.align(self._settings, self._engine, partitions=partitions)
         consumed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with tempfile.TemporaryDirectory(
             prefix="chaintrue-"
@@ -138,9 +138,9 @@ class Worker:
             topic_allow_declare=False,
             web_enabled=False,
         )
-        topic = app.topic(settings.topic, value_type=bytes, value_serializer="raw", key_serializer="raw", acks=False)
+        frames = app.topic(settings.topic, value_type=bytes, value_serializer="raw", key_serializer="raw", acks=False)
 
-        @app.agent(topic, concurrency=1, name="apply")
+        @app.agent(frames, concurrency=1, name="apply")
         async def apply(stream: Any) -> None:
             # In a task of its own: an error is kept for run(), and Faust, which would start the agent anew, never sees it.
             consuming = asyncio.ensure_future(self._consume(stream))

@@ -78,10 +78,12 @@ liquidity_positions = Table(
     _unsigned("created_at"),
     _amount("shares"),
     _amount("cost"),
+    position_column("cost_since"),
     _amount("assumed_shares"),
     _amount("assumed_cost"),
     Index("liquidity_positions_asked_at", "asked_at", postgresql_where=text("asked_at IS NOT NULL")),
     comment="created_at: close time of the first known event. cost: deposits less withdrawals at average cost. "
+    "cost_since: the cost is right if no event behind this position was missed. "
     "assumed_…: what the known events give if nothing came before them; "
     "an observation proves or refutes it.",
 )

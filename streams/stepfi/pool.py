@@ -96,6 +96,7 @@ class ProviderState:
     created_at: int | None = None
     shares: int | None = None
     cost: int | None = None
+    cost_since: str | None = None
     assumed_shares: int | None = None
     assumed_cost: int | None = None
 
@@ -108,6 +109,7 @@ def _start_provider(fact: Fact) -> ProviderState:
         contract=contract,
         provider=provider,
         created_at=fact.at,
+        cost_since=fact.position,
         assumed_shares=0,
         assumed_cost=0,
         asked_at=fact.position,
@@ -133,6 +135,7 @@ def _observed(state: ProviderState, fact: Fact, entry: values.SharesEntry) -> Pr
         asked_at=None,
         shares=shares,
         cost=cost,
+        cost_since=fact.position if shares == 0 else state.cost_since,
         assumed_shares=shares if cost is not None else None,
         assumed_cost=cost,
     )

@@ -14,6 +14,12 @@ from sweeper.stepfi.wallets import ByWallet, Rule, Surroundings
 
 TABLE = "liquidity_positions"
 
+# Deposits and withdrawals in a range that was never read change the cost, and no entry tells it.
+_MISSED = """
+SELECT FROM chain.gaps AS missed
+WHERE entity.contract = ANY(missed.contracts) AND missed.state <> 'filled'
+  AND missed.through > entity.cost_since AND missed.after < entity.position"""
+
 
 class LiquidityPositions(ByWallet):
     """`deposited_amount` by the provider's wallet, which the app's table does not keep unique."""
@@ -30,7 +36,8 @@ class LiquidityPositions(ByWallet):
     def expected_query(self) -> tuple[str, Mapping[str, Any]]:
         cost = amounts.to_app_sql("entity.cost", decimals=self._settings.amount_decimals)
         query = f"""
-SELECT entity.key, entity.position, entity.provider AS provider_wallet, entity.shares, {cost} AS deposited_amount,
+SELECT entity.key, entity.position, entity.provider AS provider_wallet, entity.shares,
+  CASE WHEN NOT EXISTS ({_MISSED}) THEN {cost} END AS deposited_amount,
   to_timestamp(entity.created_at) AS created_at
 FROM chain.liquidity_positions AS entity"""
         return query, {}

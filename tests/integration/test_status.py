@@ -18,6 +18,7 @@ from shared import chain_tables, position, recon_tables
 from shared import database as connections
 from shared.settings import Network, Rpc
 from shared.stepfi.settings import Settings
+from streams import fact_partitions
 from tests.integration.stream_parts import database_settings
 
 SCOPE = "stepfi"
@@ -66,7 +67,8 @@ async def _begun(engine: AsyncEngine, *, origin: int, through: int, tip_closed_a
                 tip_closed_at=tip_closed_at,
             )
         )
-        await connection.execute(insert(chain_tables.coverage).values(scope=SCOPE, after=start, through=end))
+        held = [{"scope": SCOPE, "contract": one, "after": start, "through": end} for one in CONTRACTS]
+        await connection.execute(insert(chain_tables.coverage), held)
         await _gap(connection, 0, origin, "before the start of the stream")
 
 
@@ -74,7 +76,12 @@ async def _gap(connection, after: int, through: int, reason: str) -> None:
     begin = position.end_of(after) if after else position.START
     await connection.execute(
         insert(chain_tables.gaps).values(
-            scope=SCOPE, after=begin, through=position.end_of(through), reason=reason, state="open"
+            scope=SCOPE,
+            after=begin,
+            through=position.end_of(through),
+            contracts=CONTRACTS,
+            reason=reason,
+            state="open",
         )
     )
 
@@ -134,6 +141,7 @@ async def test_an_open_gap_and_undecodable_events_are_degraded(engine: AsyncEngi
     async with engine.begin() as connection:
         await _gap(connection, chain.oldest_ledger + 5, chain.oldest_ledger + 8, "lost")
         fact = {"key": "undecodable:C", "position": position.end_of(7), "kind": "X", "body": {}, "problem": "?"}
+        await fact_partitions.make(connection, 0)
         await connection.execute(insert(chain_tables.facts).values(fact))
     current = await status.read(_settings(chain), engine, scope=SCOPE)
     assert current.body["gaps"][1]["from_ledger"] == chain.oldest_ledger + 6
