@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from deploy import status_undecodable
 from shared import coverage_store, errors, position, rpc
 from shared.coverage_store import Watermark
 from shared.stepfi.settings import Settings
@@ -22,7 +23,6 @@ _GAPS = text("""
 SELECT gap.after, gap.through, gap.reason, gap.state, gap.contracts, gap.through = scope.origin AS before_the_start
 FROM chain.gaps AS gap JOIN chain.scopes AS scope USING (scope) WHERE gap.scope = :scope ORDER BY gap.after
 """)
-_UNDECODABLE = text("SELECT count(*) FROM chain.facts WHERE key >= 'undecodable:' AND key < 'undecodable;'")
 _SWEEPS = text("""
 SELECT run_id, mode, status, started_at, finished_at, report->'drift' AS drift
 FROM recon.runs ORDER BY started_at DESC LIMIT 5
@@ -42,7 +42,7 @@ async def read(settings: Settings, engine: AsyncEngine, *, scope: str) -> Status
     async with engine.connect() as connection:
         reached = await coverage_store.watermark(connection, scope=scope)
         gaps = [_gap(row) async for row in await connection.stream(_GAPS, {"scope": scope})]
-        undecodable = (await connection.execute(_UNDECODABLE)).scalar_one()
+        undecodable = await status_undecodable.read(connection)
         sweeps = [_sweep(row) for row in await connection.execute(_SWEEPS)]
     health, silence = await _ask(settings)
     body = {
@@ -51,7 +51,8 @@ async def read(settings: Settings, engine: AsyncEngine, *, scope: str) -> Status
         "lag_seconds": _lag(reached, health),
         "retention_margin_ledgers": _margin(reached, health),
         "gaps": [{name: value for name, value in gap.items() if name != "expected"} for gap in gaps],
-        "undecodable_events": undecodable,
+        "undecodable_events": status_undecodable.total(undecodable),
+        "undecodable": undecodable,
         "last_sweeps": sweeps,
     }
     return Status(body, tuple(_troubles(body, gaps, silence)))

@@ -22,6 +22,7 @@ def show(status: Status, *, console: Console) -> None:
     facts.add_row("Undecodable events", str(body["undecodable_events"]))
     console.print(facts)
     _show_rows("Gaps", body["gaps"], ("from_ledger", "to_ledger", "state", "reason"), console)
+    _show_undecodable(body["undecodable"], console)
     sweeps = [
         {**one, "started_at": f"{one['started_at'][:19]}Z", "drift": _drift(one["drift"])}
         for one in body["last_sweeps"]
@@ -46,6 +47,24 @@ def _drift(counts: Mapping[str, int] | None) -> str:
     if counts is None:
         return "-"
     return "\n".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"
+
+
+def _show_undecodable(groups: Sequence[Mapping[str, Any]], console: Console) -> None:
+    rows = [
+        {
+            "contract": group["contract"] or "",
+            "event": group["event"] or "",
+            "reason": group["reason"],
+            "count": group["count"],
+            "ledgers": _ledgers(group["first_ledger"], group["last_ledger"]),
+        }
+        for group in groups
+    ]
+    _show_rows("Could not be decoded", rows, ("contract", "event", "reason", "count", "ledgers"), console)
+
+
+def _ledgers(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first} to {last}"
 
 
 def _show_rows(title: str, rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...], console: Console) -> None:
