@@ -94,9 +94,9 @@ class StepfiStream:
     def facts_of_origin(self, origin: frames.Origin) -> Iterable[Fact]:
         """The beginning asks for the instances of all contracts."""
         body = orjson.dumps({"contracts": origin.contracts, "through": origin.through}).decode()
+        at = position.before_observations(position.ledger_of(origin.through))
         for contract in origin.contracts:
-            key = f"contract:{contract}"
-            yield Fact(key=key, position=origin.through, kind="origin", body=body, payload=origin)
+            yield Fact(key=f"contract:{contract}", position=at, kind="origin", body=body, payload=origin)
 
     def restore(self, *, key: str, position: str, kind: str, body: str) -> Fact:
         """The fact of this key, decoded again from what was stored."""

@@ -109,7 +109,7 @@ async def test_a_range_is_read_anew_on_demand(story: World) -> None:
 async def test_a_chain_that_began_anew_is_refused(story: World) -> None:
     async with story.streaming():
         await reach(story, story.truth.ledger)
-    async with localnet.serve(history=VECTORS / "random-1.jsonl.gz") as other:
+    async with localnet.serve(history=VECTORS / "random-1.jsonl.gz", retention=None) as other:
         ended = await asyncio.wait_for(story.run("stream", CHAINTRUE_RPC__URLS=other.url), 30)
     assert ended.code == 1
     assert "the network was reset" in ended.stderr

@@ -118,6 +118,7 @@ async def test_at_the_tip_it_is_healthy_and_the_time_before_the_start_is_a_gap(
             "contracts": CONTRACTS,
             "reason": "before the start of the stream",
             "state": "open",
+            "age_seconds": None,
         }
     ]
     json.dumps(current.body)
@@ -153,7 +154,7 @@ async def test_an_open_gap_and_undecodable_events_are_degraded(engine: AsyncEngi
     assert current.body["gaps"][1]["to_ledger"] == chain.oldest_ledger + 8
     assert current.body["undecodable_events"] == 1
     assert [trouble.partition(":")[0] for trouble in current.degraded] == [
-        f"ledgers {chain.oldest_ledger + 6} to {chain.oldest_ledger + 8} are missing",
+        f"ledgers {chain.oldest_ledger + 6} to {chain.oldest_ledger + 8} are missing (open)",
         "1 event could not be decoded",
     ]
 
