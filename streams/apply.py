@@ -51,6 +51,33 @@ class _Standing:
     newest_fact: str
 
 
+class Decoder:
+    """Reads records as the frames of this deployment, and knows whose they are."""
+
+    def __init__(self, applications: Sequence[Application], *, network: str) -> None:
+        self._applications = {application.scope: application for application in applications}
+        self._network = network
+
+    def decode(self, partition: int, record: Record) -> Stamped:
+        """The record's frame; raises FrameInvalid, which names its place."""
+        try:
+            return Stamped(frames.decode(record.value, network=self._network), record.at)
+        except errors.FrameInvalid as error:
+            place = f"partition {partition}, offset {record.offset}"
+            cure = error.cure or "something else wrote to this topic: give chaintrue a topic of its own and start anew"
+            raise errors.FrameInvalid(f"{place}: {error.args[0]}", cure=cure) from None
+
+    def application(self, frame: frames.Frame) -> Application:
+        """Whose scope the frame is of; raises FrameInvalid for one that this deployment has not."""
+        try:
+            return self._applications[frame.scope]
+        except KeyError:
+            raise errors.FrameInvalid(
+                f"a frame of the scope {frame.scope!r}; this deployment has {', '.join(self._applications)}",
+                cure="give each deployment a topic of its own (CHAINTRUE_KAFKA__TOPIC)",
+            ) from None
+
+
 class Applier:
     """Applies the records of the log to the tables of one database; safe to call with records that were applied before."""
 
@@ -63,8 +90,7 @@ class Applier:
         on_applied: Callable[[Applied], None] = lambda _: None,
     ) -> None:
         self._engine = engine
-        self._applications = {application.scope: application for application in applications}
-        self._network = network
+        self._decoder = Decoder(applications, network=network)
         self._on_applied = on_applied
         self._partitions = fact_partitions.Known()
 
@@ -73,12 +99,12 @@ class Applier:
         self._partitions.forget()
         async with self._engine.begin() as connection:
             standing = await _lock(connection, partition)
-            due = _due(records, expected=standing.next_offset, partition=partition)
+            due = due_of(records, expected=standing.next_offset, partition=partition)
             skipped = len(records) - len(due)
             if not due:
                 return Applied(next_offset=standing.next_offset, skipped_records=skipped)
-            batch = [self._decode(partition, record) for record in due]
-            application = self._application(batch[0].frame)
+            batch = [self._decoder.decode(partition, record) for record in due]
+            application = self._decoder.application(batch[0].frame)
             content = digest(batch, application)
             changed = await self._write(connection, content, application, standing, partition=partition)
             standing.next_offset = due[-1].offset + 1
@@ -113,23 +139,6 @@ class Applier:
         standing.newest_fact = max(standing.newest_fact, *places, position.START)
         return len(changed)
 
-    def _decode(self, partition: int, record: Record) -> Stamped:
-        try:
-            return Stamped(frames.decode(record.value, network=self._network), record.at)
-        except errors.FrameInvalid as error:
-            place = f"partition {partition}, offset {record.offset}"
-            cure = error.cure or "something else wrote to this topic: give chaintrue a topic of its own and start anew"
-            raise errors.FrameInvalid(f"{place}: {error.args[0]}", cure=cure) from None
-
-    def _application(self, frame: frames.Frame) -> Application:
-        try:
-            return self._applications[frame.scope]
-        except KeyError:
-            raise errors.FrameInvalid(
-                f"a frame of the scope {frame.scope!r}; this deployment has {', '.join(self._applications)}",
-                cure="give each deployment a topic of its own (CHAINTRUE_KAFKA__TOPIC)",
-            ) from None
-
 
 async def _lock(connection: AsyncConnection, partition: int) -> _Standing:
     """Where the partition stands, its row locked until the transaction ends."""
@@ -148,8 +157,11 @@ async def _advance(connection: AsyncConnection, partition: int, standing: _Stand
     await connection.execute(statement.values(next_offset=standing.next_offset, newest_fact=standing.newest_fact))
 
 
-def _due(records: Sequence[Record], *, expected: int, partition: int) -> list[Record]:
-    """The records to apply, without those that were applied before, or that a rebalance delivered twice."""
+def due_of(records: Sequence[Record], *, expected: int, partition: int) -> list[Record]:
+    """The records to apply, without those that were applied before, or that a rebalance delivered twice.
+
+    Raises OffsetGap where one is missing before a record that was delivered.
+    """
     due: list[Record] = []
     for record in records:
         wanted = expected + len(due)

@@ -20,6 +20,22 @@ class Stamped:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """The scope begins, or names more contracts; `at` is when the record was written (unix seconds)."""
+
+    origin: frames.Origin
+    at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A gap, and when its record was written (unix seconds)."""
+
+    gap: frames.Gap
+    at: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Proof:
     """A range that was read (or, with `ledger`, is superseded as of it), of these contracts; None: of all of the scope."""
 
@@ -30,13 +46,14 @@ class Proof:
 
 @dataclass(slots=True)
 class Digest:
-    """What a batch of frames says, in the order of nothing: applying it is idempotent and commutative."""
+    """What a batch of frames says. Applying it twice is as good as once, and where the log is cut into batches is of no account.
+
+    `told` stands in the order of the log: what a frame says of all contracts of its scope holds for those named before it.
+    """
 
     scope: str
-    origins: list[tuple[frames.Origin, int | None]] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
-    proofs: list[Proof] = field(default_factory=list)
-    gaps: list[tuple[frames.Gap, int | None]] = field(default_factory=list)
+    told: list[Begun | Noted | Proof] = field(default_factory=list)
     anchors: dict[int, frames.Event] = field(default_factory=dict)
     tip: tuple[str, int] | None = None
     events: int = 0
@@ -47,39 +64,45 @@ def digest(batch: Iterable[Stamped], application: Application) -> Digest:
     """Decode a batch; raises FrameInvalid for a frame of another scope, which the application cannot read."""
     result = Digest(scope=application.scope)
     for stamped in batch:
-        if stamped.frame.scope != application.scope:
-            raise errors.FrameInvalid(
-                f"a frame of the scope {stamped.frame.scope!r} in the partition of {application.scope!r}",
-                cure="give each deployment a topic of its own (CHAINTRUE_KAFKA__TOPIC)",
-            )
-        _take(result, stamped, application)
+        take(result, stamped, application)
+    return finish(result)
+
+
+def finish(result: Digest) -> Digest:
+    """The digest once all of its frames are taken: each fact once, in order."""
     result.undecodable = sum(fact.problem is not None for fact in result.facts)
     result.facts = merge(result.facts)
     return result
 
 
-def _take(result: Digest, stamped: Stamped, application: Application) -> None:
+def take(result: Digest, stamped: Stamped, application: Application) -> None:
+    """Take one more frame into the digest."""
+    if stamped.frame.scope != application.scope:
+        raise errors.FrameInvalid(
+            f"a frame of the scope {stamped.frame.scope!r} in the partition of {application.scope!r}",
+            cure="give each deployment a topic of its own (CHAINTRUE_KAFKA__TOPIC)",
+        )
     match stamped.frame:
         case frames.Origin() as origin:
-            result.origins.append((origin, stamped.at))
+            result.told.append(Begun(origin, stamped.at))
             result.facts.extend(application.facts_of_origin(origin))
         case frames.Page() as page:
             for event in page.events:
                 result.facts.extend(application.facts_of_event(event))
             _keep_first(result.anchors, page.events)
             result.events += len(page.events)
-            result.proofs.append(Proof(coverage.Range(page.after, page.through), page.contracts))
+            result.told.append(Proof(coverage.Range(page.after, page.through), page.contracts))
             if page.closed_at is not None:
                 tip = (page.through, page.closed_at)
                 result.tip = max(result.tip or tip, tip)
         case frames.Gap() as gap:
-            result.gaps.append((gap, stamped.at))
+            result.told.append(Noted(gap, stamped.at))
         case frames.Observation() as observation:
             for entry in observation.entries:
                 result.facts.extend(application.facts_of_entry(entry, ledger=observation.latest_ledger))
         case frames.Closed() as closed:
             held = coverage.Range(closed.after, closed.through)
-            result.proofs.append(Proof(held, closed.contracts, closed.ledger))
+            result.told.append(Proof(held, closed.contracts, closed.ledger))
 
 
 def _keep_first(anchors: dict[int, frames.Event], events: Sequence[frames.Event]) -> None:

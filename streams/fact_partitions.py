@@ -11,7 +11,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import errors, position
-from shared.chain_tables import SCHEMA, facts_partitions
+from shared.chain_schema import schema_of
+from shared.chain_tables import facts_partitions
 
 LEDGERS = 1 << 20
 """Ledgers a partition: about two months, at five seconds each."""
@@ -42,8 +43,9 @@ def bounds(number: int) -> tuple[str, str]:
     return tuple(f"{first * LEDGERS << 32:019d}-{0:010d}" for first in (number, number + 1))  # type: ignore[return-value]  # two of them
 
 
-async def make(connection: AsyncConnection, number: int, *, schema: str = SCHEMA) -> None:
+async def make(connection: AsyncConnection, number: int) -> None:
     """Make the partition unless it is there."""
+    schema = schema_of(connection)
     first, end = bounds(number)
     name = name_of(number)
     await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
@@ -55,12 +57,18 @@ async def make(connection: AsyncConnection, number: int, *, schema: str = SCHEMA
     await connection.execute(upsert(facts_partitions).values(name=name).on_conflict_do_nothing())
 
 
-async def refuse_detached(connection: AsyncConnection, *, schema: str = SCHEMA) -> None:
+async def detached(connection: AsyncConnection) -> list[str]:
+    """The partitions that were made and are attached no more."""
+    rows = await connection.execute(text(_DETACHED.format(schema=schema_of(connection))))
+    return [row.name for row in rows]
+
+
+async def refuse_detached(connection: AsyncConnection) -> None:
     """Raise FactsDetached where a partition that was made is attached no more."""
-    rows = await connection.execute(text(_DETACHED.format(schema=schema)))
-    if detached := [row.name for row in rows]:
+    if names := await detached(connection):
         raise errors.FactsDetached(
-            f"facts came late, and their keys have to be folded anew, but {', '.join(detached)} is detached from chain.facts",
+            f"facts came late, and their keys have to be folded anew, but {', '.join(names)} is detached"
+            f" from {schema_of(connection)}.facts",
             cure="attach it again; or rebuild the tables from the log with `chaintrue replay --swap`",
         )
 

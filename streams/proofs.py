@@ -4,15 +4,16 @@ The state of a gap follows from what is covered, so it is the same whatever the 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
-from sqlalchemy import func, insert, update
+from sqlalchemy import func, insert, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import chain_tables as tables
 from shared import coverage, coverage_store, errors, frames, position
-from streams.digest import Digest, Proof
+from streams.digest import Begun, Digest, Noted, Proof
 
 BEFORE_THE_START = "before the start of the stream"
 BEFORE_IT_WAS_NAMED = "before the contract was added to the settings"
@@ -20,24 +21,41 @@ BEFORE_IT_WAS_NAMED = "before the contract was added to the settings"
 
 async def record(connection: AsyncConnection, content: Digest, *, partition: int) -> None:
     """Write what a batch says of its scope. Raises FrameInvalid where the log does not begin with an origin."""
-    for origin, at in content.origins:
-        await _record_origin(connection, origin, at, partition=partition)
-    if not (content.proofs or content.gaps or content.tip):
-        return
-    known = await coverage_store.read_scope(connection, scope=content.scope)
-    if known is None or known.partition != partition:
-        raise errors.FrameInvalid(
-            f"partition {partition} tells of {content.scope}, which has not begun there",
-            cure="point CHAINTRUE_DATABASE__URL and CHAINTRUE_KAFKA__TOPIC at what belongs together",
-        )
-    contracts: tuple[str, ...] = tuple(known.contracts)
-    for gap, at in content.gaps:
-        await _note(connection, gap, contracts, at=at)
-    await _close(connection, content.proofs, scope=content.scope, contracts=contracts)
+    for kind, told in groupby(content.told, key=type):
+        await _record_told(connection, kind, list(told), scope=content.scope, partition=partition)
+    if content.told:
+        await _judge_gaps(connection, scope=content.scope)
     if content.tip is not None:
         await _record_tip(connection, *content.tip, scope=content.scope)
     if content.anchors:
         await _keep_anchors(connection, content.anchors, scope=content.scope)
+
+
+async def _record_told(
+    connection: AsyncConnection, kind: type, told: Sequence[Any], *, scope: str, partition: int
+) -> None:
+    """Write what frames of one kind, next to each other in the log, have told."""
+    if kind is Begun:
+        for begun in told:
+            await _record_origin(connection, begun.origin, begun.at, partition=partition)
+        return
+    contracts = await _contracts(connection, scope=scope, partition=partition)
+    if kind is Noted:
+        for noted in told:
+            await _note(connection, noted.gap, contracts, at=noted.at)
+    else:
+        await _close(connection, told, scope=scope, contracts=contracts)
+
+
+async def _contracts(connection: AsyncConnection, *, scope: str, partition: int) -> tuple[str, ...]:
+    """The contracts that the scope has named so far; raises FrameInvalid where it has not begun in this partition."""
+    known = await coverage_store.read_scope(connection, scope=scope)
+    if known is None or known.partition != partition:
+        raise errors.FrameInvalid(
+            f"partition {partition} tells of {scope}, which has not begun there",
+            cure="point CHAINTRUE_DATABASE__URL and CHAINTRUE_KAFKA__TOPIC at what belongs together",
+        )
+    return tuple(known.contracts)
 
 
 async def _record_origin(connection: AsyncConnection, origin: frames.Origin, at: int | None, *, partition: int) -> None:
@@ -99,7 +117,6 @@ async def _close(
             else:
                 covered[contract] = coverage.add(covered.get(contract, coverage.NOTHING), proof.range)
     await _extend(connection, held.covered, covered, scope=scope)
-    await _judge_gaps(connection, scope=scope)
 
 
 async def _extend(
@@ -160,7 +177,8 @@ async def _record_tip(connection: AsyncConnection, through: str, closed_at: int,
     scopes = tables.scopes
     await connection.execute(
         update(scopes)
-        .where(scopes.c.scope == scope, (scopes.c.tip.is_(None)) | (scopes.c.tip < through))
+        .where(scopes.c.scope == scope)
+        .where(scopes.c.tip.is_(None) | (tuple_(scopes.c.tip, scopes.c.tip_closed_at) < tuple_(through, closed_at)))
         .values(tip=through, tip_closed_at=closed_at)
     )
 

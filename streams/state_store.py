@@ -8,6 +8,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import database
+from shared.chain_schema import schema_of
 from streams import fact_partitions
 from streams import fold as folding
 from streams.application import Application
@@ -17,9 +18,9 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's
 FACT_COLUMNS = ("key", "position", "kind", "tx_hash", "body", "problem", "conflict")
 
 # The lower bytes win where two bodies differ, whichever came first; two values of one entry at one ledger are a conflict.
-_STORE_FACTS = """
-INSERT INTO chain.facts AS held (key, position, kind, tx_hash, body, problem, conflict)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]::json[], $6::text[], $7::boolean[])
+_MERGE = """
+INSERT INTO {schema}.facts AS held (key, position, kind, tx_hash, body, problem, conflict)
+{source}
 ON CONFLICT (key, position) DO UPDATE SET
   kind = CASE WHEN excluded.body::text COLLATE "C" < held.body::text THEN excluded.kind ELSE held.kind END,
   tx_hash = CASE WHEN excluded.body::text COLLATE "C" < held.body::text THEN excluded.tx_hash ELSE held.tx_hash END,
@@ -27,18 +28,27 @@ ON CONFLICT (key, position) DO UPDATE SET
   body = CASE WHEN excluded.body::text COLLATE "C" < held.body::text THEN excluded.body ELSE held.body END,
   conflict = true
 WHERE held.body::text <> excluded.body::text OR (excluded.conflict AND NOT held.conflict)
-RETURNING key, position
 """
 
-_FACTS_OF_KEYS = f"""
+_GIVEN = """
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]::json[], $6::text[], $7::boolean[])
+"""
+
+_FACTS_OF_KEYS = """
 SELECT fact.key, fact.position, fact.kind, fact.body::text AS body
 FROM unnest($1::text[]) AS wanted (key)
 CROSS JOIN LATERAL (
-  SELECT coalesce(max(position), '') AS position FROM chain.facts
-  WHERE key = wanted.key AND kind = '{OBSERVED}' AND $2::boolean) AS newest_observed
-JOIN chain.facts AS fact ON fact.key = wanted.key AND fact.position >= newest_observed.position
+  SELECT coalesce(max(position), '') AS position FROM {schema}.facts
+  WHERE key = wanted.key AND kind = '{observed}' AND $2::boolean) AS newest_observed
+JOIN {schema}.facts AS fact ON fact.key = wanted.key AND fact.position >= newest_observed.position
 ORDER BY fact.key, fact.position
 """
+
+
+def merge_statement(schema: str, source: str) -> str:
+    """SQL that stores the facts that the query `source` gives (the columns of FACT_COLUMNS, each place once) where some of
+    them may be stored already."""
+    return _MERGE.format(schema=schema, source=source)
 
 
 def fact_row(fact: Fact) -> tuple[Any, ...]:
@@ -54,7 +64,7 @@ async def store_facts(connection: AsyncConnection, facts: Sequence[Fact], *, new
     new = [fact for fact in facts if fact.position > newest]
     if new:
         await database.raw(connection).copy_records_to_table(
-            "facts", schema_name="chain", columns=FACT_COLUMNS, records=map(fact_row, new)
+            "facts", schema_name=schema_of(connection), columns=FACT_COLUMNS, records=map(fact_row, new)
         )
     if len(new) == len(facts):
         return new
@@ -65,7 +75,8 @@ async def store_facts(connection: AsyncConnection, facts: Sequence[Fact], *, new
 async def _merge_facts(connection: AsyncConnection, facts: Sequence[Fact]) -> set[tuple[str, str]]:
     """Store facts that may be there already; gives key and position of those that were not, or not so."""
     columns = map(list, zip(*map(fact_row, facts), strict=True))
-    rows = await database.raw(connection).fetch(_STORE_FACTS, *columns)
+    statement = merge_statement(schema_of(connection), _GIVEN) + "RETURNING key, position"
+    rows = await database.raw(connection).fetch(statement, *columns)
     return {(row["key"], row["position"]) for row in rows}
 
 
@@ -96,7 +107,8 @@ async def _fold_anew(
     if not keys:
         return
     await fact_partitions.refuse_detached(connection)
-    cursor = database.raw(connection).cursor(_FACTS_OF_KEYS, list(keys), fold.resets, prefetch=500)
+    statement = _FACTS_OF_KEYS.format(schema=schema_of(connection), observed=OBSERVED)
+    cursor = database.raw(connection).cursor(statement, list(keys), fold.resets, prefetch=500)
     key: str | None = None
     state: folding.State | None = None
     async for row in cursor:
@@ -113,7 +125,7 @@ async def _fold_anew(
 async def read_states(connection: AsyncConnection, fold: folding.Fold, keys: Sequence[str]) -> dict[str, folding.State]:
     """The rows of the keys that have one."""
     columns = ", ".join(_selected(column) for column in fold.table.columns)
-    statement = f"SELECT {columns} FROM {fold.table.fullname} WHERE key = ANY($1::text[])"
+    statement = f"SELECT {columns} FROM {schema_of(connection)}.{fold.table.name} WHERE key = ANY($1::text[])"
     rows = await database.raw(connection).fetch(statement, list(keys))
     return {row["key"]: fold.read(row) for row in rows}
 
@@ -124,15 +136,16 @@ async def upsert_states(
     """Write the rows, in the order given."""
     rows = [fold.write(state) for state in states if state is not None]
     if rows:
-        await database.raw(connection).execute(_upsert_statement(fold.table), *map(list, zip(*rows, strict=True)))
+        statement = _upsert_statement(fold.table, schema=schema_of(connection))
+        await database.raw(connection).execute(statement, *map(list, zip(*rows, strict=True)))
 
 
-def _upsert_statement(table: Table) -> str:
+def _upsert_statement(table: Table, *, schema: str) -> str:
     names = [column.name for column in table.columns]
     arrays = ", ".join(f"${number}::{_type(column)}[]" for number, column in enumerate(table.columns, start=1))
     updates = ", ".join(f"{name} = excluded.{name}" for name in names if name != "key")
     return (
-        f"INSERT INTO {table.fullname} ({', '.join(names)}) SELECT * FROM unnest({arrays}) "
+        f"INSERT INTO {schema}.{table.name} ({', '.join(names)}) SELECT * FROM unnest({arrays}) "
         f"ON CONFLICT (key) DO UPDATE SET {updates}"
     )
 
