@@ -33,6 +33,11 @@ def _upgraded(state: ContractState, fact: Fact, _: values.Upgraded) -> ContractS
     return replace(state, asked_at=fact.position, upgraded_at=fact.position)
 
 
+def _unread(state: ContractState, fact: Fact, _: values.Unread) -> ContractState:
+    """Whatever the event did: what the instance tells is read again."""
+    return replace(state, asked_at=fact.position)
+
+
 def _instance_observed(state: ContractState, fact: Fact, entry: values.InstanceEntry) -> ContractState:
     return replace(state, observed_at=fact.position, asked_at=None, wasm_hash=entry.wasm_hash)
 
@@ -65,6 +70,7 @@ CONTRACT = Fold(
     steps={
         frames.Origin: _scope_began,
         values.Upgraded: _upgraded,
+        values.Unread: _unread,
         values.InstanceEntry: _instance_observed,
     },
 )

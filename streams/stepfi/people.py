@@ -29,7 +29,7 @@ def _map_observed(state: ScoreMapState, fact: Fact, _: values.ScoreMapEntry) -> 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreState:
-    """A row of `chain.scores`. A user whom the newest map did not hold has 0: see `chain.reputation_maps`."""
+    """A row of `chain.scores`; None is unknown. A user whom the newest map did not hold has 0: see `chain.reputation_maps`."""
 
     key: str
     position: str
@@ -37,7 +37,7 @@ class ScoreState:
     asked_at: str | None = None
     contract: str
     user_address: str
-    score: int
+    score: int | None
 
 
 def _start_score(fact: Fact) -> ScoreState:
@@ -51,6 +51,11 @@ def _score_changed(state: ScoreState, _: Fact, event: values.ScoreChanged) -> Sc
 
 def _score_observed(state: ScoreState, fact: Fact, entry: values.ScoreEntry) -> ScoreState:
     return replace(state, score=entry.score, observed_at=fact.position)
+
+
+def _score_unread(state: ScoreState, _: Fact, __: values.Unread) -> ScoreState:
+    """The map of all scores is asked for by the contract's own row."""
+    return replace(state, score=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +136,10 @@ def _status_changed(state: VendorState, fact: Fact, event: values.VendorStatusCh
     return replace(state, status=event.status, status_since=fact.position)
 
 
+def _vendor_unread(state: VendorState, fact: Fact, _: values.Unread) -> VendorState:
+    return replace(state, name=None, status=None, status_since=None, asked_at=fact.position)
+
+
 def _vendor_observed(state: VendorState, fact: Fact, entry: values.VendorEntry) -> VendorState:
     return replace(
         state,
@@ -156,7 +165,7 @@ SCORE = Fold(
     table=tables.scores,
     state=ScoreState,
     start=_start_score,
-    steps={values.ScoreChanged: _score_changed, values.ScoreEntry: _score_observed},
+    steps={values.ScoreChanged: _score_changed, values.ScoreEntry: _score_observed, values.Unread: _score_unread},
 )
 
 SCORE_CHANGE = Fold(
@@ -176,5 +185,6 @@ VENDOR = Fold(
         values.VendorRegistered: _registered,
         values.VendorStatusChanged: _status_changed,
         values.VendorEntry: _vendor_observed,
+        values.Unread: _vendor_unread,
     },
 )
