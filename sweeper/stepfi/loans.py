@@ -121,7 +121,9 @@ FROM chain.loans AS entity"""
             number = numbers[finding.identity]
             if number is not None:
                 held = answered.get(keys[number])
-                finding = loan_confirm.judge(finding, number, held, stored=stored.get(number), counter=counter)  # noqa: PLW2901 - the finding, judged
+                finding = loan_confirm.judge(  # noqa: PLW2901 - the finding, judged
+                    finding, number, held, stored=stored.get(number), counter=counter, settings=self._settings
+                )
             confirmed.append(finding)
         return confirmed
 
