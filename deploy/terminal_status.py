@@ -23,8 +23,8 @@ def show(status: Status, *, console: Console) -> None:
     console.print(facts)
     _show_rows("Gaps", body["gaps"], ("from_ledger", "to_ledger", "state", "age_seconds", "reason"), console)
     _show_rows("Not known, for the events are lost", body["unknown"], ("what", "count"), console)
-    _show_rows("RPC nodes", body["nodes"], ("node", "oldest_ledger", "latest_ledger", "trouble"), console)
     _show_undecodable(body["undecodable"], console)
+    _show_rows("RPC nodes", body["nodes"], ("node", "oldest_ledger", "latest_ledger", "trouble"), console)
     sweeps = [
         {**one, "started_at": f"{one['started_at'][:19]}Z", "drift": _drift(one["drift"])}
         for one in body["last_sweeps"]

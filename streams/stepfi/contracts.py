@@ -1,14 +1,14 @@
 """The folds of the contracts themselves: their instances, and the creditline's counter of loans."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from shared import chain_tables, frames
 from shared.stepfi import tables, values
 from streams.facts import Fact
-from streams.fold import Fold
+from streams.fold import Fold, replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ContractState:
     """A row of `chain.contracts`; None is unknown."""
 
@@ -42,7 +42,7 @@ def _instance_observed(state: ContractState, fact: Fact, entry: values.InstanceE
     return replace(state, observed_at=fact.position, asked_at=None, wasm_hash=entry.wasm_hash)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class CreditlineState:
     """A row of `chain.creditlines`."""
 

@@ -4,16 +4,16 @@ What an event does not tell is unknown until the entry is read (I5): a repayment
 split over the buckets, so it asks for an observation.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import orjson
 
 from shared.stepfi import tables, values
 from streams.facts import Fact
-from streams.fold import Fold
+from streams.fold import Fold, replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class LoanState:
     """A row of `chain.loans`; None is unknown."""
 

@@ -1,14 +1,14 @@
 """The folds of reputation scores and of vendors."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from shared import position
 from shared.stepfi import tables, values
 from streams.facts import Fact
-from streams.fold import Fold
+from streams.fold import Fold, replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ScoreMapState:
     """A row of `chain.reputation_maps`."""
 
@@ -27,7 +27,7 @@ def _map_observed(state: ScoreMapState, fact: Fact, _: values.ScoreMapEntry) -> 
     return replace(state, observed_at=fact.position)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ScoreState:
     """A row of `chain.scores`; None is unknown. A user whom the newest map did not hold has 0: see `chain.reputation_maps`."""
 
@@ -58,7 +58,7 @@ def _score_unread(state: ScoreState, _: Fact, __: values.Unread) -> ScoreState:
     return replace(state, score=None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ScoreChangeState:
     """A row of `chain.score_changes`: one SCORECHGD event."""
 
@@ -99,7 +99,7 @@ def _score_change(state: ScoreChangeState, _: Fact, __: values.ScoreChanged) -> 
     return state
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class VendorState:
     """A row of `chain.vendors`; None is unknown."""
 

@@ -5,14 +5,14 @@ add up alike: what is unknown is asked for. Of a provider, the events before the
 added up as if nothing had come before them; the observation proves that, and with it the cost, or refutes it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from shared.stepfi import tables, values
 from streams.facts import Fact
-from streams.fold import Fold
+from streams.fold import Fold, replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PoolState:
     """A row of `chain.pools`; None is unknown."""
 
@@ -122,7 +122,7 @@ def _later(state: PoolState, fact: Fact) -> PoolState:
     return replace(state, later_since=state.later_since or fact.position)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ProviderState:
     """A row of `chain.liquidity_positions`; None is unknown, or (of what is assumed) refuted."""
 

@@ -35,8 +35,8 @@ KEYS = {
     "gaps",
     "unknown",
     "undecodable_events",
-    "undecodable",
     "nodes",
+    "undecodable",
     "last_sweeps",
 }
 
