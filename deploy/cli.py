@@ -155,11 +155,12 @@ def demo(as_json: bool, keep: bool) -> int:
 
 
 def _load(application: Any, config: Path | None, *required: str, json_logs: bool = False) -> Any:
-    """The settings, and the logs as they say."""
-    from shared import log
+    """The settings, and the logs as they say. From here on no line shows a secret of theirs."""
+    from shared import log, masking
     from shared.settings import LogFormat
 
     settings = application.load(config, *required)
+    masking.conceal(settings.secrets())
     log.configure(LogFormat.JSON if json_logs else settings.log.format)
     return settings
 

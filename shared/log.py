@@ -4,31 +4,20 @@ Libraries log at WARNING and above, in one line each: what stops the process is 
 """
 
 import logging
-import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import structlog
 
+from shared.masking import mask
 from shared.settings import LogFormat
 
-HIDDEN = "***"
 _NOISY = ("aiokafka", "alembic", "faust", "mode", "asyncio", "kafka")
 # A service of mode that crashes logs its traceback once for each service around it; the worker raises the cause instead.
-_TOLD_ELSEWHERE = ("Crashed reason=", "[^---", "Unable connect to")
-
-_USERINFO = re.compile(r"(?<=://)[^/\s\"']+(?=@)")
-_ASSIGNED = re.compile(
-    r"(?i)([\w-]*(?:password|passwd|secret|token|api[_-]?key)[\"']?\s*[=:]\s*[\"']?)(?!\*\*\*)[^\s\"'&;,)}\]]+"
-)
+_TOLD_ELSEWHERE = ("Crashed reason=", "[^---", "Unable connect to", 'Unable to request metadata from "')
 
 EventDict = MutableMapping[str, Any]
-
-
-def mask(text: str) -> str:
-    """The text without user names and passwords of addresses, and without values that are assigned to secret names."""
-    return _ASSIGNED.sub(rf"\g<1>{HIDDEN}", _USERINFO.sub(HIDDEN, text))
 
 
 def mask_line(_logger: object, _method: str, line: EventDict | str) -> str:

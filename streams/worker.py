@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import errors, kafka, metrics, transient
 from shared.settings import Kafka
-from streams import alignment
+from streams import alignment, credentials
 from streams.apply import Applied, Record
 
 log = structlog.get_logger()
@@ -124,6 +124,7 @@ class Worker:
         app = _App(
             settings.group,
             broker=[f"aiokafka://{server}" for server in kafka.servers(settings)],
+            broker_credentials=credentials.of(settings),
             datadir=directory,
             autodiscover=False,
             processing_guarantee="at_least_once",

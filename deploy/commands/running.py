@@ -68,7 +68,7 @@ async def _supervised(work: Work, *, stops: bool, stop_seconds: float) -> int:
 
 def complain(message: str) -> None:
     """One message on stderr, secrets masked."""
-    from shared.log import mask  # noqa: PLC0415 - slow to import: `chaintrue --help` is quick
+    from shared.masking import mask  # noqa: PLC0415 - slow to import: `chaintrue --help` is quick
 
     print(f"chaintrue: {mask(message.rstrip())}", file=sys.stderr)  # noqa: T201 - the terminal is where a person reads it
 
