@@ -168,7 +168,7 @@ def _load(application: Any, config: Path | None, *required: str, json_logs: bool
 def main() -> None:
     """The entry point. A wrong call ends with 1: 2 means drift here."""
     try:
-        sys.exit(cli.main(prog_name="chaintrue", standalone_mode=False))
+        running.end(cli.main(prog_name="chaintrue", standalone_mode=False))
     except click.ClickException as error:
         error.show()
         sys.exit(running.ERROR)

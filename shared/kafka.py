@@ -23,6 +23,9 @@ MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 CLOSE_SECONDS = 5.0
 PRODUCE_SECONDS = 60.0
 """How long a frame may wait for its acknowledgement. A broker that restarts is back by then."""
+LOOK_SECONDS = 20.0
+REFUSALS = 3
+"""So many refusals in a row, LOOK_SECONDS apart, and no waiting will mend it."""
 
 
 def servers(settings: Kafka) -> list[str]:
@@ -81,6 +84,23 @@ async def reaching(settings: Kafka, *, seconds: float | None = None) -> AsyncIte
             yield
     except (KafkaError, OSError, TimeoutError) as error:
         raise unreachable(settings, error) from None
+
+
+async def until_refused(settings: Kafka) -> None:
+    """Look now and then whether Kafka still takes our certificate, user and password; raises KafkaRefused once it does not.
+
+    For clients that would try for ever, and never say why: those of Faust. Some brokers ask another server about their users,
+    so a single refusal counts for nothing.
+    """
+    refused = 0
+    shown = security(settings)  # what those clients show: files that were exchanged meanwhile are for the next start
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        cause = await kafka_faults.diagnose(servers(settings), settings, shown)
+        refusal = None if cause is None else kafka_faults.refusal(cause, settings)
+        refused = 0 if refusal is None else refused + 1
+        if refusal is not None and refused == REFUSALS:
+            raise refusal
 
 
 class _Client(Protocol):

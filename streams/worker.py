@@ -108,13 +108,15 @@ class Worker:
         ) as directory:  # Faust makes directories, and keeps nothing
             app = self._app(directory, consumed)
             serving = asyncio.ensure_future(self._serve(app))
+            refused = asyncio.ensure_future(kafka.until_refused(self._settings))
             try:
-                await asyncio.wait({serving, consumed}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({serving, consumed, refused}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 await _cancel(serving)
+                await _cancel(refused)
                 await self._stop(app)
                 _ = consumed.done() and consumed.exception()  # looked at, also when we are cancelled
-        for ended in (consumed, serving):
+        for ended in (consumed, serving, refused):
             if ended.done() and not ended.cancelled():
                 ended.result()
         raise errors.ChaintrueError("the worker ended though nobody stopped it")

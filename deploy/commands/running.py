@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
@@ -64,6 +65,13 @@ async def _supervised(work: Work, *, stops: bool, stop_seconds: float) -> int:
         complain("not everything could be ended in time; what was left is given up")
         _leave(ERROR)
     return SIGNALLED + received[0] if task.cancelled() and received else task.result()
+
+
+def end(code: int) -> NoReturn:
+    """End the process with the code. A thread that hangs (Faust's does, without its broker) is not waited for."""
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        _leave(code)
+    sys.exit(code)
 
 
 def complain(message: str) -> None:
