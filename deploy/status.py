@@ -81,6 +81,7 @@ async def _ask(settings: Settings) -> tuple[rpc.Health | None, str]:
         async with rpc.Client(
             urls=settings.rpc.urls,
             passphrase=settings.network.passphrase or "",
+            ca_file=settings.rpc.ca_file,
             timeout_seconds=settings.rpc.timeout_seconds,
             max_attempts=2,
             call_seconds=settings.rpc.timeout_seconds,

@@ -1,7 +1,7 @@
 """Secured listeners of the local Kafka, beside its plain one: SSL, SASL_PLAINTEXT and SASL_SSL at once, a port for each.
 
 Broker, controller and the probe of the stack go on to use the plain listeners. Certificates are PEM files, so no key store of
-Java is needed. A user may come in by PLAIN and by both kinds of SCRAM, with the same password, which has to be ASCII.
+Java is needed. A user has one password, of ASCII, for PLAIN and both kinds of SCRAM.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,9 @@ from pathlib import Path
 from deploy.stack.ports import HOST
 
 PROTOCOLS = ("SSL", "SASL_PLAINTEXT", "SASL_SSL")
-MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
+MECHANISMS = {"sasl_plaintext": SCRAM, "sasl_ssl": ("PLAIN", *SCRAM)}
+"""By listener: PLAIN sends the password as it is, so it is offered over TLS alone."""
 
 _MODULES = "org.apache.kafka.common.security"
 
@@ -21,13 +23,12 @@ class KafkaSecurity:
     """What the secured listeners show and ask for.
 
     `certificate` is a PEM file with the broker's key (PKCS#8) and then its certificate. With `client_authority`, a PEM file,
-    the SSL listener asks every client for a certificate of it. `users` are passwords by name. `mechanisms` are those offered.
+    the SSL listener asks every client for a certificate of it. `users` are passwords by name.
     """
 
     certificate: Path
     client_authority: Path | None = None
     users: Mapping[str, str] = field(default_factory=dict, repr=False)
-    mechanisms: Sequence[str] = MECHANISMS
 
     def listeners(self, ports: Sequence[int]) -> list[str]:
         """`SSL://127.0.0.1:PORT` and so on, with these ports."""
@@ -40,7 +41,6 @@ class KafkaSecurity:
             "listener.security.protocol.map": f"CONTROLLER:PLAINTEXT,{own}",
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": str(self.certificate),
-            "sasl.enabled.mechanisms": ",".join(self.mechanisms),
         }
         if self.client_authority is not None:
             found |= {
@@ -48,8 +48,9 @@ class KafkaSecurity:
                 "listener.name.ssl.ssl.truststore.type": "PEM",
                 "listener.name.ssl.ssl.truststore.location": str(self.client_authority),
             }
-        for protocol in ("sasl_plaintext", "sasl_ssl"):
-            for mechanism in self.mechanisms:
+        for protocol, mechanisms in MECHANISMS.items():
+            found[f"listener.name.{protocol}.sasl.enabled.mechanisms"] = ",".join(mechanisms)
+            for mechanism in mechanisms:
                 name = f"listener.name.{protocol}.{mechanism.lower()}.sasl.jaas.config"
                 found[name] = self._plain() if mechanism == "PLAIN" else f"{_MODULES}.scram.ScramLoginModule required;"
         return found
@@ -59,10 +60,9 @@ class KafkaSecurity:
 
         Passwords stand in the command line of that tool for its second: this is a stack for tests.
         """
-        for mechanism in self.mechanisms:
-            if mechanism != "PLAIN":
-                for name, password in self.users.items():
-                    yield from ("--add-scram", f"{mechanism}=[name={name},password={password}]")
+        for mechanism in SCRAM:
+            for name, password in self.users.items():
+                yield from ("--add-scram", f"{mechanism}=[name={name},password={password}]")
 
     def _plain(self) -> str:
         users = " ".join(f"user_{name}={_quoted(password)}" for name, password in self.users.items())
