@@ -67,7 +67,7 @@ def _of_certificates(cause: BaseException, settings: Kafka) -> _Found | None:
     error = cause if isinstance(cause, ssl.SSLError) else cause.__cause__
     if isinstance(error, ssl.SSLCertVerificationError):
         return _of_theirs(error)
-    reason = ((isinstance(error, ssl.SSLError) and error.reason) or "").replace("_", " ").lower()
+    reason = (getattr(error, "reason", None) or "").replace("_", " ").lower() if isinstance(error, ssl.SSLError) else ""
     if "alert" not in reason or not any(word in reason for word in _OF_OURS):
         return None
     words = "it asks for a certificate" if settings.certificate_file is None else "it refuses our certificate"

@@ -9,9 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
-from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 
 import structlog
@@ -150,8 +148,9 @@ def push(url: str) -> None:
     try:
         place, handler = _way(url)
         push_to_gateway(place, job=JOB, registry=registry, timeout=PUSH_TIMEOUT_SECONDS, handler=handler)
-    except (OSError, ValueError, HTTPException) as error:  # their own words may quote the address
-        what = f"HTTP {error.code}" if isinstance(error, HTTPError) else type(error).__name__
+    except Exception as error:  # noqa: BLE001 - of more kinds than the library names; their words may quote the address
+        status = getattr(error, "code", None)
+        what = type(error).__name__ if status is None else f"HTTP {status}"
         raise errors.SettingError(
             f"{environment_name('metrics', 'pushgateway_url')}: the gateway does not take metrics ({what})",
             cure="start the Pushgateway, or correct its address",
