@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import errors, kafka
 from shared.settings import Kafka
-from streams import alignment, topic
+from streams import alignment, credentials, topic
 from streams.apply import Applied, Record
 from streams.pipeline import RETRY_SECONDS, Applies, Pipeline
 
@@ -109,13 +109,15 @@ class Worker:
         ) as directory:  # Faust makes directories, and keeps nothing
             app = self._app(directory, consumed)
             serving = asyncio.ensure_future(self._serve(app))
+            refused = asyncio.ensure_future(kafka.until_refused(self._settings))
             try:
-                await asyncio.wait({serving, consumed}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({serving, consumed, refused}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 await _cancel(serving)
+                await _cancel(refused)
                 await self._stop(app)
                 _ = consumed.done() and consumed.exception()  # looked at, also when we are cancelled
-        for ended in (consumed, serving):
+        for ended in (consumed, serving, refused):
             if ended.done() and not ended.cancelled():
                 ended.result()
         raise errors.ChaintrueError("the worker ended though nobody stopped it")
@@ -125,6 +127,7 @@ class Worker:
         app = _App(
             settings.group,
             broker=[f"aiokafka://{server}" for server in kafka.servers(settings)],
+            broker_credentials=credentials.of(settings),
             datadir=directory,
             autodiscover=False,
             processing_guarantee="at_least_once",
