@@ -57,7 +57,7 @@ class StepfiStream:
         body = orjson.dumps(frames.event_to_wire(event)).decode()
         try:
             at = _unix_seconds(event.closed_at)
-            topics = tuple(scval.read_base64(topic) for topic in event.topics)
+            topics = tuple(map(scval.read_topic, event.topics))
             kind = str(topics[0]) if topics and type(topics[0]) is scval.Symbol else event.type
             if event.type == SYSTEM:
                 payload: object = values.Other(kind)

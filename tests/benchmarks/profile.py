@@ -90,9 +90,22 @@ class Clock:
 
             return iterated
 
+        return self._called(name, function)
+
+    def _called(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """As `phase`, without its cost: some of these are called for every topic."""
+        inner, seconds, now = self._inner, self.seconds, time.perf_counter
+        seconds.setdefault(name, 0.0)
+
         def called(*arguments: Any, **named: Any) -> Any:
-            with self.phase(name):
+            inner.append(0.0)
+            start = now()
+            try:
                 return function(*arguments, **named)
+            finally:
+                took = now() - start
+                seconds[name] += took - inner.pop()
+                inner[-1] += took
 
         return called
 
