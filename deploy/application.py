@@ -26,6 +26,11 @@ def stream(settings: Settings) -> Application:
     return StepfiStream(settings.stepfi)
 
 
+def streams(settings: Settings) -> Sequence[Application]:
+    """All scopes of the deployment."""
+    return (stream(settings),)
+
+
 def sweep(settings: Settings) -> Sequence[Subject]:
     """The tables that are compared."""
     return subjects(settings.stepfi)

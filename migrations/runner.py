@@ -10,11 +10,10 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import errors, recon_tables
+from shared.database import MIGRATION_LOCK
 
 VERSION_SCHEMA = recon_tables.SCHEMA
 """Alembic's version table lives beside the reports: the schema `chain` is exchanged as a whole by a replay."""
-
-_LOCK = 0x636861696E  # two `migrate` at once: the second one waits, then finds nothing to do
 
 
 def _config(connection: Connection | None = None) -> Config:
@@ -30,7 +29,8 @@ async def upgrade(engine: AsyncEngine) -> str:
     Raises NotMigrated for a database that a newer version has migrated.
     """
     async with engine.begin() as connection:
-        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        # Two `migrate` at once: the second one waits, then finds nothing to do.
+        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         await connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {VERSION_SCHEMA}"))
         if (found := await connection.run_sync(_revision)) is not None:
             _refuse_newer(found)

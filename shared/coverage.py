@@ -3,7 +3,9 @@
 Pure. A coverage is a tuple of ranges in order, which neither touch nor overlap; every function keeps it so.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from shared import position
 
@@ -47,6 +49,33 @@ def missing(coverage: Coverage, wanted: Range) -> Coverage:
     if after < wanted.through:
         holes.append(Range(after, wanted.through))
     return tuple(holes)
+
+
+def union(one: Coverage, other: Coverage) -> Coverage:
+    """What either holds."""
+    for held in other:
+        one = add(one, held)
+    return one
+
+
+class GapState(StrEnum):
+    """`filling`: part of the gap is closed. `filled`: all of it was read. `superseded`: all is closed, part of it by state."""
+
+    OPEN = "open"
+    FILLING = "filling"
+    FILLED = "filled"
+    SUPERSEDED = "superseded"
+
+
+CLOSED_STATES = (GapState.FILLED, GapState.SUPERSEDED)
+
+
+def gap_state(gap: Range, held: Iterable[tuple[Coverage, Coverage]]) -> GapState:
+    """How far a gap is closed, by what is (covered, superseded) of each contract that it lacks."""
+    each = [(missing(covered, gap), missing(union(covered, superseded), gap)) for covered, superseded in held]
+    if not any(left for _, left in each):
+        return GapState.SUPERSEDED if any(unread for unread, _ in each) else GapState.FILLED
+    return GapState.OPEN if all(left == (gap,) for _, left in each) else GapState.FILLING
 
 
 def reach(coverage: Coverage, start: str) -> str:

@@ -1,17 +1,20 @@
-"""The coverage of a scope as it stands in the database, and the watermark that follows from it."""
+"""What is covered and what is superseded of a scope, as it stands in the database, and the watermark that follows from it."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import chain_tables as tables
 from shared import coverage, position
+from shared.coverage import NOTHING, Coverage
 
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """The highest ledger up to which all is covered, counted from the beginning of the scope.
+    """The highest ledger up to which all is covered or superseded, counted from the beginning of the scope.
 
     closed_at   close (unix seconds) of the newest ledger at or below it whose close is known; None where none is
     """
@@ -20,21 +23,110 @@ class Watermark:
     closed_at: int | None
 
 
-async def read(connection: AsyncConnection, *, scope: str) -> coverage.Coverage:
-    """The proven ranges of the scope."""
-    table = tables.coverage
-    rows = await connection.execute(
-        select(table.c.after, table.c.through).where(table.c.scope == scope).order_by(table.c.after)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What is closed of a scope, by contract: `covered` was read, `superseded` is told by later state."""
+
+    covered: Mapping[str, Coverage]
+    superseded: Mapping[str, Coverage]
+
+    def of(self, contract: str) -> tuple[Coverage, Coverage]:
+        """(covered, superseded) of one contract."""
+        return self.covered.get(contract, NOTHING), self.superseded.get(contract, NOTHING)
+
+    def closed(self, contract: str) -> Coverage:
+        """What is either of the two."""
+        return coverage.union(*self.of(contract))
+
+    def missing(self, wanted: coverage.Range, contracts: Iterable[str]) -> Coverage:
+        """What of the range is not closed of one of the contracts at least."""
+        lacking: Coverage = NOTHING
+        for contract in contracts:
+            lacking = coverage.union(lacking, coverage.missing(self.closed(contract), wanted))
+        return lacking
+
+    def reach(self, contracts: Iterable[str], start: str) -> str:
+        """The position up to which all is closed, counted from `start`."""
+        return min((coverage.reach(self.closed(contract), start) for contract in contracts), default=start)
+
+
+async def read(connection: AsyncConnection, *, scope: str) -> Held:
+    """All that is closed of the scope."""
+    return Held(
+        covered=await _ranges(connection, tables.coverage, scope),
+        superseded=await _ranges(connection, tables.superseded, scope),
     )
-    return tuple(coverage.Range(row.after, row.through) for row in rows)
+
+
+async def _ranges(connection: AsyncConnection, table: Table, scope: str) -> dict[str, Coverage]:
+    columns = table.c
+    query = select(columns.contract, columns.after, columns.through).where(columns.scope == scope)
+    found: dict[str, Coverage] = {}
+    for row in await connection.execute(query.order_by(columns.contract, columns.after)):
+        found[row.contract] = coverage.add(found.get(row.contract, NOTHING), coverage.Range(row.after, row.through))
+    return found
 
 
 async def watermark(connection: AsyncConnection, *, scope: str) -> Watermark | None:
     """None where the scope has not begun."""
-    scopes = tables.scopes
-    row = (await connection.execute(select(scopes).where(scopes.c.scope == scope))).one_or_none()
+    row = await read_scope(connection, scope=scope)
     if row is None:
         return None
-    reached = coverage.reach(await read(connection, scope=scope), row.origin)
+    reached = (await read(connection, scope=scope)).reach(row.contracts, row.origin)
     known = row.tip is not None and row.tip <= reached
     return Watermark(position.complete_ledger(reached), row.tip_closed_at if known else None)
+
+
+async def read_scope(connection: AsyncConnection, *, scope: str) -> Any:
+    """The scope's row; None where it has not begun."""
+    scopes = tables.scopes
+    return (await connection.execute(select(scopes).where(scopes.c.scope == scope))).one_or_none()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """A row of `chain.gaps`; `noted_at` in unix seconds, None where it is not known."""
+
+    range: coverage.Range
+    contracts: tuple[str, ...]
+    reason: str
+    state: coverage.GapState
+    noted_at: int | None
+
+    @property
+    def is_closed(self) -> bool:
+        return self.state in coverage.CLOSED_STATES
+
+    @property
+    def ledgers(self) -> tuple[int, int]:
+        """The first and the last ledger that it touches."""
+        after, through = self.range.after, self.range.through
+        return max(1, position.complete_ledger(after) + 1), position.ledger_of(through)
+
+
+async def gaps(connection: AsyncConnection, *, scope: str, closed: bool = True) -> list[Gap]:
+    """The gaps of the scope, in the order of the chain; those that are closed too, or not."""
+    columns = tables.gaps.c
+    query = select(tables.gaps).where(columns.scope == scope).order_by(columns.after, columns.through)
+    if not closed:
+        query = query.where(columns.state.not_in([state.value for state in coverage.CLOSED_STATES]))
+    return [
+        Gap(
+            range=coverage.Range(row.after, row.through),
+            contracts=tuple(row.contracts),
+            reason=row.reason,
+            state=coverage.GapState(row.state),
+            noted_at=row.noted_at,
+        )
+        for row in await connection.execute(query)
+    ]
+
+
+def missed_sql(*, contract: str, since: str, until: str) -> str:
+    """A SQL condition: events of the contract in (since, until] may have been missed. The arguments are SQL expressions."""
+    within = f"AND missed.through > {since} AND missed.after < {until}"
+    return (
+        f"(EXISTS (SELECT FROM chain.superseded AS missed WHERE missed.contract = {contract} {within})"
+        f" OR EXISTS (SELECT FROM chain.gaps AS missed WHERE missed.state IN ('open', 'filling')"
+        f" AND {contract} = ANY(missed.contracts) {within}))"
+    )

@@ -3,12 +3,12 @@
 Sessions run in UTC and with a statement time-out, so that nothing waits for ever (I10).
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -17,13 +17,22 @@ from shared import errors
 from shared.settings import Database, environment_name
 
 STATEMENT_TIMEOUT_SECONDS = 120
+MIGRATION_LOCK = 0x636861696E
+"""The advisory lock of whoever changes the tables themselves: two of them at once would work on what the other one moves."""
 
 
 @asynccontextmanager
-async def connect(settings: Database, *, section: str) -> AsyncIterator[AsyncEngine]:
+async def connect(
+    settings: Database,
+    *,
+    section: str,
+    statement_seconds: float = STATEMENT_TIMEOUT_SECONDS,
+    session: Mapping[str, str] | None = None,
+) -> AsyncIterator[AsyncEngine]:
     """An engine for the database of the settings' `section` (`database` or `app_database`), tried before it is handed out.
 
     Works through a transaction pooler too: no prepared statement outlives its transaction, no session state is relied on.
+    But for `session`, PostgreSQL's settings of every connection, which need sessions of our own.
     Raises DatabaseUnreachable, which names the setting and never the password.
     """
     engine = create_async_engine(
@@ -32,8 +41,10 @@ async def connect(settings: Database, *, section: str) -> AsyncIterator[AsyncEng
         max_overflow=4,
         pool_timeout=settings.connect_timeout_seconds,
         pool_pre_ping=True,  # a connection that a restarted server forgot is made anew, not handed out
-        connect_args=_connect_arguments(settings),
+        connect_args=_connect_arguments(settings) | {"command_timeout": statement_seconds},
     )
+    if session:
+        _set_in_each(engine, session)
     try:
         await check(engine, section=section)
         yield engine
@@ -44,6 +55,15 @@ async def connect(settings: Database, *, section: str) -> AsyncIterator[AsyncEng
 def single(settings: Database) -> AsyncEngine:
     """An engine without a pool: each connection is its own, for locks that live as long as their session."""
     return create_async_engine(settings.address, poolclass=NullPool, connect_args=_connect_arguments(settings))
+
+
+def _set_in_each(engine: AsyncEngine, session: Mapping[str, str]) -> None:
+    """Set them in every new connection, outside of a transaction: they stay."""
+    chosen = ", ".join(f"set_config('{name}', ${number}, false)" for number, name in enumerate(session, start=1))
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def configure(connection: Any, _record: object) -> None:
+        connection.run_async(lambda driver: driver.execute(f"SELECT {chosen}", *session.values()))
 
 
 def _connect_arguments(settings: Database) -> dict[str, Any]:

@@ -11,9 +11,11 @@
     │   ├── RpcMalformed     an answer that is not what the method promises (retryable, elsewhere)
     │   ├── RpcRefused       the node refused the request itself: a bug, or a foreign cursor
     │   ├── LedgerOutOfRange the node does not hold the ledger asked for
-    │   └── WrongNetwork     the node serves another network, or is too old
+    │   ├── WrongNetwork     the node serves another network, or is too old
+    │   └── ChainReset       the network of that name began anew
     ├── Undecodable          an XDR value that this version does not read (a finding, never a stop)
     ├── FrameInvalid         a Kafka record that is no frame (stops the worker: skipping it would break coverage)
+    ├── FactsDetached        facts that are needed lie in a partition that was detached
     ├── OffsetGap            Kafka delivered a record beyond the one that is due
     └── AlreadyRunning       another process does this already
 
@@ -99,12 +101,20 @@ class WrongNetwork(RpcError):
     """A Stellar RPC node serves another network than the one in the settings."""
 
 
+class ChainReset(RpcError):
+    """The network was reset: its ledger numbers began anew."""
+
+
 class Undecodable(ChaintrueError):
     """A value that this version does not read."""
 
 
 class FrameInvalid(ChaintrueError):
     """A record of the topic is not a frame."""
+
+
+class FactsDetached(ChaintrueError):
+    """Facts that are needed lie in a partition that was detached."""
 
 
 class OffsetGap(ChaintrueError):

@@ -1,11 +1,14 @@
 """Frames: the records of the topic, and the only way into the authoritative tables.
 
     {v, network, scope, kind, …}
-      origin        contracts, through             first record of a partition: this scope begins behind `through`
+      origin        contracts, through             first record of a partition: this scope begins behind `through`. A further
+                                                   one names more contracts: from there on they are read as well
       live, fill    after, through, closedAt?,     one scanned page: (after, through] holds exactly these events
-                    events
+                    events, contracts?             (of these contracts alone, where a fill names some)
       gap           after, through, reason         this range can no longer be had from any configured node
       observation   latestLedger, entries          an answer of getLedgerEntries
+      closed        after, through, ledger,        this range is superseded by the observations before this record:
+                    contracts?                     they tell the whole state as of the ledger
 
 Events and entries stand as Stellar RPC names their fields, XDR verbatim, so a decoder's mistake is mended by replay. A record
 that is not valid stops the worker: to skip it would claim a coverage that nothing proves.
@@ -63,7 +66,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """`closed_at` (unix seconds) is the close of the ledger that `through` ends, where the answer told it."""
+    """`closed_at` (unix seconds) is the close of the ledger that `through` ends, where the answer told it.
+
+    `contracts` are those that were asked; None stands for all of the scope.
+    """
 
     network: str
     scope: str
@@ -72,6 +78,7 @@ class Page:
     through: str
     events: tuple[Event, ...] = ()
     closed_at: int | None = None
+    contracts: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +98,19 @@ class Observation:
     entries: tuple[Entry, ...] = field(default=())
 
 
-Frame = Origin | Page | Gap | Observation
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """The range is superseded by state: what the contracts (None: all of the scope) held as of `ledger` was observed."""
+
+    network: str
+    scope: str
+    after: str
+    through: str
+    ledger: int
+    contracts: tuple[str, ...] | None = None
+
+
+Frame = Origin | Page | Gap | Observation | Closed
 T = TypeVar("T")
 
 
@@ -105,12 +124,18 @@ def encode(frame: Frame) -> bytes:
             body = {"kind": frame.kind, "after": frame.after, "through": frame.through}
             if frame.closed_at is not None:
                 body["closedAt"] = frame.closed_at
+            if frame.contracts is not None:
+                body["contracts"] = frame.contracts
             body["events"] = [event_to_wire(event) for event in frame.events]
         case Gap():
             body = {"kind": "gap", "after": frame.after, "through": frame.through, "reason": frame.reason}
         case Observation():
             body = {"kind": "observation", "latestLedger": frame.latest_ledger}
             body["entries"] = [entry_to_wire(entry) for entry in frame.entries]
+        case Closed():
+            body = {"kind": "closed", "after": frame.after, "through": frame.through, "ledger": frame.ledger}
+            if frame.contracts is not None:
+                body["contracts"] = frame.contracts
     return orjson.dumps(head | body)
 
 
@@ -145,6 +170,10 @@ def _decode(record: dict[str, Any]) -> Frame:
         case "observation":
             entries = tuple(entry_from_wire(entry) for entry in members.objects(record, "entries"))
             return Observation(**head, latest_ledger=members.ledger(record, "latestLedger"), entries=entries)
+        case "closed":
+            after, through = _range(record)
+            ledger = members.ledger(record, "ledger")
+            return Closed(**head, after=after, through=through, ledger=ledger, contracts=_contracts(record))
         case other:
             raise errors.FrameInvalid(f"a frame of the unknown kind {other!r}")
 
@@ -158,7 +187,14 @@ def _decode_page(kind: PageKind, head: dict[str, str], record: dict[str, Any]) -
             raise errors.FrameInvalid(f"event {event.id} is out of order or outside of ({after}, {through}]")
         last = event.id
     closed_at = members.optional_number(record, "closedAt")
-    return Page(**head, kind=kind, after=after, through=through, events=events, closed_at=closed_at)
+    contracts = _contracts(record)
+    return Page(
+        **head, kind=kind, after=after, through=through, events=events, closed_at=closed_at, contracts=contracts
+    )
+
+
+def _contracts(record: dict[str, Any]) -> tuple[str, ...] | None:
+    return members.texts(record, "contracts") if "contracts" in record else None
 
 
 def _range(record: dict[str, Any]) -> tuple[str, str]:

@@ -5,10 +5,11 @@ database) the group's offset is set back while nobody is in the group. Kafka beh
 """
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import structlog
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -48,30 +49,63 @@ def must_set_back(offsets: Offsets, *, topic: str) -> bool:
     return offsets.committed is not None and offsets.committed > offsets.stored
 
 
-async def align(settings: Kafka, engine: AsyncEngine, *, partition: int) -> None:
-    """Set the group's offset back to PostgreSQL's where it is ahead; raises TopicInvalid or OffsetGap where that cannot be."""
-    place = TopicPartition(settings.topic, partition)
-    stored = await next_offset(engine, partition=partition)
+async def align(settings: Kafka, engine: AsyncEngine, *, partitions: Iterable[int]) -> None:
+    """Set the group's offsets back to PostgreSQL's where they are ahead; raises TopicInvalid or OffsetGap if that cannot be."""
     async with kafka.consumer(settings, group=settings.group) as client:
-        client.assign([place])
-        async with kafka.reaching(settings):
-            offsets = Offsets(
-                stored=stored,
-                committed=await client.committed(place),
-                begin=(await client.beginning_offsets([place]))[place],
-                end=(await client.end_offsets([place]))[place],
-            )
-        if not must_set_back(offsets, topic=settings.topic):
+        places = [TopicPartition(settings.topic, partition) for partition in partitions]
+        client.assign(places)
+        ahead: dict[TopicPartition, Offsets] = {}
+        for place in places:
+            stored = await next_offset(engine, partition=place.partition)
+            offsets = await _offsets(client, settings, place, stored=stored)
+            if must_set_back(offsets, topic=settings.topic):
+                ahead[place] = offsets
+            if stored and not offsets.begin:  # without its first record a log can still go on
+                await _check_beginning(client, settings, engine, place)
+        if not ahead:
             return
-        await _wait_until_empty(settings, offsets)
+        await _wait_until_empty(settings, next(iter(ahead.values())))
         async with kafka.reaching(settings):
-            await client.commit({place: stored})
+            await client.commit({place: offsets.stored for place, offsets in ahead.items()})
     log.warning(
-        "Kafka's offset was ahead of the database, and was set back",
+        "Kafka's offsets were ahead of the database, and were set back",
         group=settings.group,
-        was=offsets.committed,
-        now=stored,
+        was={place.partition: offsets.committed for place, offsets in ahead.items()},
+        now={place.partition: offsets.stored for place, offsets in ahead.items()},
     )
+
+
+async def _offsets(client: AIOKafkaConsumer, settings: Kafka, place: TopicPartition, *, stored: int) -> Offsets:
+    async with kafka.reaching(settings):
+        return Offsets(
+            stored=stored,
+            committed=await client.committed(place),
+            begin=(await client.beginning_offsets([place]))[place],
+            end=(await client.end_offsets([place]))[place],
+        )
+
+
+async def _check_beginning(
+    client: AIOKafkaConsumer, settings: Kafka, engine: AsyncEngine, place: TopicPartition
+) -> None:
+    """The first record has to be the one that the database began with, or its offsets mean nothing in this topic."""
+    scopes = chain_tables.scopes.c
+    async with engine.connect() as connection:
+        row = await connection.execute(select(scopes.began_at).where(scopes.partition == place.partition))
+        began_at = row.scalar_one_or_none()
+    client.seek(place, 0)
+    async with kafka.reaching(settings):
+        first = await client.getone(place)
+    check_same_log(began_at, first.timestamp // 1000, topic=settings.topic)
+
+
+def check_same_log(stored: int | None, found: int, *, topic: str) -> None:
+    """Raise TopicInvalid unless the log began when the database says (both unix seconds)."""
+    if stored is not None and stored != found:
+        raise errors.TopicInvalid(
+            f"the topic {topic} is not the one that the database was filled from: it was made anew, or is another",
+            cure=f"{BELONG_TOGETHER}; or give the new topic an empty database",
+        )
 
 
 async def next_offset(engine: AsyncEngine, *, partition: int) -> int:

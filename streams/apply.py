@@ -11,23 +11,25 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import chain_tables as tables
-from shared import coverage, coverage_store, errors, frames
-from streams import state_store
+from shared import errors, frames, position
+from streams import fact_partitions, proofs, state_store
 from streams.application import Application
-from streams.digest import Digest, digest
+from streams.digest import Digest, Stamped, digest
+from streams.state_cache import StateCache
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A Kafka record of one partition."""
+    """A Kafka record of one partition; `at` is when it was written (unix seconds)."""
 
     offset: int
     value: bytes | None
+    at: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,57 @@ class Applied:
     facts: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of one partition, and what they say."""
+
+    partition: int
+    records: Sequence[Record]
+    application: Application
+    content: Digest
+
+
+@dataclass(slots=True)
+class _Standing:
+    """Where a partition stands: the offset due next, and the position that no fact of it stands behind."""
+
+    next_offset: int
+    newest_fact: str
+    table: int
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """All that tells whether the tables are as they were: the offset, and the table that it stands in."""
+        return self.table, self.next_offset
+
+
+class Decoder:
+    """Reads records as the frames of this deployment, and knows whose they are."""
+
+    def __init__(self, applications: Sequence[Application], *, network: str) -> None:
+        self._applications = {application.scope: application for application in applications}
+        self._network = network
+
+    def decode(self, partition: int, record: Record) -> Stamped:
+        """The record's frame; raises FrameInvalid, which names its place."""
+        try:
+            return Stamped(frames.decode(record.value, network=self._network), record.at)
+        except errors.FrameInvalid as error:
+            place = f"partition {partition}, offset {record.offset}"
+            cure = error.cure or "something else wrote to this topic: give chaintrue a topic of its own and start anew"
+            raise errors.FrameInvalid(f"{place}: {error.args[0]}", cure=cure) from None
+
+    def application(self, frame: frames.Frame) -> Application:
+        """Whose scope the frame is of; raises FrameInvalid for one that this deployment has not."""
+        try:
+            return self._applications[frame.scope]
+        except KeyError:
+            raise errors.FrameInvalid(
+                f"a frame of the scope {frame.scope!r}; this deployment has {', '.join(self._applications)}",
+                cure="give each deployment a topic of its own (CHAINTRUE_KAFKA__TOPIC)",
+            ) from None
+
+
 class Applier:
     """Applies the records of the log to the tables of one database; safe to call with records that were applied before."""
 
@@ -49,66 +102,91 @@ class Applier:
         self,
         *,
         engine: AsyncEngine,
-        application: Application,
+        applications: Sequence[Application],
         network: str,
         on_applied: Callable[[Applied], None] = lambda _: None,
     ) -> None:
         self._engine = engine
-        self._application = application
-        self._network = network
+        self._decoder = Decoder(applications, network=network)
         self._on_applied = on_applied
-        self._folds = {fold.prefix: fold for fold in application.folds}
+        self._partitions = fact_partitions.Known()
+        self._caches: dict[int, StateCache] = {}
 
     async def apply(self, partition: int, records: Sequence[Record]) -> Applied:
         """Apply the records that are due; raises OffsetGap or FrameInvalid, and then has done nothing."""
+        return await self.write(self.prepare(partition, records))
+
+    def prepare(self, partition: int, records: Sequence[Record]) -> Batch:
+        """Decode records; needs nothing but them, so it may be done in a thread. Raises FrameInvalid."""
+        batch = [self._decoder.decode(partition, record) for record in records]
+        application = self._decoder.application(batch[0].frame)
+        return Batch(partition, records, application, digest(batch, application))
+
+    async def write(self, batch: Batch) -> Applied:
+        """Write what is due of a batch, in one transaction; raises OffsetGap, and then has done nothing."""
+        self._partitions.forget()
+        cache = self._caches.setdefault(batch.partition, StateCache())
         async with self._engine.begin() as connection:
-            expected = await _lock(connection, partition)
-            due = _due(records, expected=expected, partition=partition)
-            skipped = len(records) - len(due)
+            standing = await _lock(connection, batch.partition)
+            due = due_of(batch.records, expected=standing.next_offset, partition=batch.partition)
+            skipped = len(batch.records) - len(due)
             if not due:
-                return Applied(next_offset=expected, skipped_records=skipped)
-            content = digest([self._decode(partition, record) for record in due], self._application)
-            changed = await state_store.store_facts(connection, content.facts)
-            await state_store.fold_changed(connection, changed, folds=self._folds, restore=self._application.restore)
-            await _record_stream(connection, content, scope=self._application.scope, partition=partition)
-            next_offset = due[-1].offset + 1
-            await connection.execute(
-                update(tables.offsets).where(tables.offsets.c.partition == partition).values(next_offset=next_offset)
-            )
+                return Applied(next_offset=standing.next_offset, skipped_records=skipped)
+            if skipped:
+                batch = self.prepare(batch.partition, due)
+            cache.begin(standing.place)
+            changed = await self._write(connection, batch, standing, cache)
+            standing.next_offset = due[-1].offset + 1
+            await _advance(connection, batch.partition, standing)
+        self._partitions.committed()
+        cache.committed(standing.place)
         applied = Applied(
-            next_offset=next_offset,
+            next_offset=standing.next_offset,
             applied_records=len(due),
             skipped_records=skipped,
-            events=content.events,
-            undecodable=content.undecodable,
-            facts=len(changed),
+            events=batch.content.events,
+            undecodable=batch.content.undecodable,
+            facts=changed,
         )
         self._on_applied(applied)
         return applied
 
-    def _decode(self, partition: int, record: Record) -> frames.Frame:
-        try:
-            return frames.decode(record.value, network=self._network)
-        except errors.FrameInvalid as error:
-            place = f"partition {partition}, offset {record.offset}"
-            cure = error.cure or "something else wrote to this topic: give chaintrue a topic of its own and start anew"
-            raise errors.FrameInvalid(f"{place}: {error.args[0]}", cure=cure) from None
+    async def _write(self, connection: AsyncConnection, batch: Batch, standing: _Standing, cache: StateCache) -> int:
+        """Write what the batch says; gives the number of facts that were new or changed what was stored."""
+        facts = batch.content.facts
+        places = [fact.position for fact in facts]
+        await self._partitions.ensure(connection, places)
+        changed = await state_store.store_facts(connection, facts, newest=standing.newest_fact)
+        await state_store.fold_changed(connection, changed, application=batch.application, cache=cache)
+        await proofs.record(connection, batch.content, partition=batch.partition)
+        standing.newest_fact = max(standing.newest_fact, *places, position.START)
+        return len(changed)
 
 
-async def _lock(connection: AsyncConnection, partition: int) -> int:
-    """The offset due next, its row locked until the transaction ends."""
+async def _lock(connection: AsyncConnection, partition: int) -> _Standing:
+    """Where the partition stands, its row locked until the transaction ends."""
     offsets = tables.offsets
-    await connection.execute(
-        upsert(offsets).values(partition=partition, next_offset=0).on_conflict_do_nothing(index_elements=["partition"])
-    )
+    first = {"partition": partition, "next_offset": 0, "newest_fact": position.START}
+    await connection.execute(upsert(offsets).values(first).on_conflict_do_nothing(index_elements=["partition"]))
     row = await connection.execute(
-        select(offsets.c.next_offset).where(offsets.c.partition == partition).with_for_update()
+        select(offsets.c.next_offset, offsets.c.newest_fact, literal_column("tableoid::bigint").label("table"))
+        .where(offsets.c.partition == partition)
+        .with_for_update()
     )
-    return int(row.scalar_one())
+    found = row.one()
+    return _Standing(int(found.next_offset), found.newest_fact, found.table)
 
 
-def _due(records: Sequence[Record], *, expected: int, partition: int) -> list[Record]:
-    """The records to apply, without those that were applied before, or that a rebalance delivered twice."""
+async def _advance(connection: AsyncConnection, partition: int, standing: _Standing) -> None:
+    statement = update(tables.offsets).where(tables.offsets.c.partition == partition)
+    await connection.execute(statement.values(next_offset=standing.next_offset, newest_fact=standing.newest_fact))
+
+
+def due_of(records: Sequence[Record], *, expected: int, partition: int) -> list[Record]:
+    """The records to apply, without those that were applied before, or that a rebalance delivered twice.
+
+    Raises OffsetGap where one is missing before a record that was delivered.
+    """
     due: list[Record] = []
     for record in records:
         wanted = expected + len(due)
@@ -121,48 +199,3 @@ def _due(records: Sequence[Record], *, expected: int, partition: int) -> list[Re
         if record.offset == wanted:
             due.append(record)
     return due
-
-
-async def _record_stream(connection: AsyncConnection, content: Digest, *, scope: str, partition: int) -> None:
-    for origin in content.origins:
-        await _record_origin(connection, origin, partition=partition)
-    for gap in content.gaps:
-        row = {"scope": scope, "after": gap.after, "through": gap.through, "reason": gap.reason, "state": "open"}
-        await connection.execute(upsert(tables.gaps).values(row).on_conflict_do_nothing())
-    if content.ranges:
-        await _extend_coverage(connection, content.ranges, scope=scope)
-    if content.tip is not None:
-        scopes = tables.scopes
-        through, closed_at = content.tip
-        await connection.execute(
-            update(scopes)
-            .where(scopes.c.scope == scope, (scopes.c.tip.is_(None)) | (scopes.c.tip < through))
-            .values(tip=through, tip_closed_at=closed_at)
-        )
-
-
-async def _record_origin(connection: AsyncConnection, origin: frames.Origin, *, partition: int) -> None:
-    """The first origin of a scope stands; a second one is of another indexer that began at the same moment."""
-    row = {
-        "scope": origin.scope,
-        "partition": partition,
-        "network": origin.network,
-        "contracts": list(origin.contracts),
-        "origin": origin.through,
-    }
-    await connection.execute(upsert(tables.scopes).values(row).on_conflict_do_nothing())
-
-
-async def _extend_coverage(connection: AsyncConnection, ranges: Sequence[coverage.Range], *, scope: str) -> None:
-    table = tables.coverage
-    held = await coverage_store.read(connection, scope=scope)
-    extended = held
-    for one in ranges:
-        extended = coverage.add(extended, one)
-    if extended == held:
-        return
-    gone = [one.after for one in held if one not in extended]
-    if gone:
-        await connection.execute(table.delete().where(table.c.scope == scope, table.c.after.in_(gone)))
-    new = [{"scope": scope, "after": one.after, "through": one.through} for one in extended if one not in held]
-    await connection.execute(insert(table), new)

@@ -1,69 +1,118 @@
 """From frames to what has to be written: facts, proven ranges, gaps, the beginning of a scope. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from shared import coverage, errors, frames, position
 from streams.application import Application
 from streams.facts import Fact, merge
 
+ANCHOR_LEDGERS = 1024
+"""Of so many ledgers the first event is kept as an anchor (see `streams.anchor`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """A frame, and when its record was written (unix seconds; None where that is not known)."""
+
+    frame: frames.Frame
+    at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The scope begins, or names more contracts; `at` is when the record was written (unix seconds)."""
+
+    origin: frames.Origin
+    at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A gap, and when its record was written (unix seconds)."""
+
+    gap: frames.Gap
+    at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A range that was read (or, with `ledger`, is superseded as of it), of these contracts; None: of all of the scope."""
+
+    range: coverage.Range
+    contracts: tuple[str, ...] | None
+    ledger: int | None = None
+
 
 @dataclass(slots=True)
 class Digest:
-    """What a batch of frames says, in the order of nothing: applying it is idempotent and commutative."""
+    """What a batch of frames says. Applying it twice is as good as once, and where the log is cut into batches is of no account.
 
+    `told` stands in the order of the log: what a frame says of all contracts of its scope holds for those named before it.
+    """
+
+    scope: str
     facts: list[Fact] = field(default_factory=list)
-    origins: list[frames.Origin] = field(default_factory=list)
-    ranges: list[coverage.Range] = field(default_factory=list)
-    gaps: list[frames.Gap] = field(default_factory=list)
+    told: list[Begun | Noted | Proof] = field(default_factory=list)
+    anchors: dict[int, frames.Event] = field(default_factory=dict)
     tip: tuple[str, int] | None = None
     events: int = 0
     undecodable: int = 0
 
 
-def digest(batch: Iterable[frames.Frame], application: Application) -> Digest:
-    """Decode a batch; raises FrameInvalid for a frame of another scope, which nothing here can read."""
-    result = Digest()
-    for frame in batch:
-        if frame.scope != application.scope:
-            raise errors.FrameInvalid(
-                f"a frame of the scope {frame.scope!r}; this deployment has {application.scope!r}",
-                cure="give each application a topic of its own (CHAINTRUE_KAFKA__TOPIC)",
-            )
-        _take(result, frame, application)
+def digest(batch: Iterable[Stamped], application: Application) -> Digest:
+    """Decode a batch; raises FrameInvalid for a frame of another scope, which the application cannot read."""
+    result = Digest(scope=application.scope)
+    for stamped in batch:
+        take(result, stamped, application)
+    return finish(result)
+
+
+def finish(result: Digest) -> Digest:
+    """The digest once all of its frames are taken: each fact once, in order."""
     result.undecodable = sum(fact.problem is not None for fact in result.facts)
     result.facts = merge(result.facts)
     return result
 
 
-def _take(result: Digest, frame: frames.Frame, application: Application) -> None:
-    match frame:
-        case frames.Origin():
-            result.origins.append(frame)
-            result.facts.extend(application.facts_of_origin(frame))
-            if frame.through > position.START:
-                result.gaps.append(_before(frame))
-        case frames.Page():
-            for event in frame.events:
+def take(result: Digest, stamped: Stamped, application: Application) -> None:
+    """Take one more frame into the digest."""
+    if stamped.frame.scope != application.scope:
+        raise errors.FrameInvalid(
+            f"a frame of the scope {stamped.frame.scope!r} in the partition of {application.scope!r}",
+            cure="give each deployment a topic of its own (CHAINTRUE_KAFKA__TOPIC)",
+        )
+    match stamped.frame:
+        case frames.Origin() as origin:
+            result.told.append(Begun(origin, stamped.at))
+            result.facts.extend(application.facts_of_origin(origin))
+        case frames.Page() as page:
+            for event in page.events:
                 result.facts.extend(application.facts_of_event(event))
-            result.events += len(frame.events)
-            result.ranges.append(coverage.Range(frame.after, frame.through))
-            if frame.closed_at is not None:
-                tip = (frame.through, frame.closed_at)
+            _keep_first(result.anchors, page.events)
+            result.events += len(page.events)
+            result.told.append(Proof(coverage.Range(page.after, page.through), page.contracts))
+            if page.closed_at is not None:
+                tip = (page.through, page.closed_at)
                 result.tip = max(result.tip or tip, tip)
-        case frames.Gap():
-            result.gaps.append(frame)
-        case frames.Observation():
-            for entry in frame.entries:
-                result.facts.extend(application.facts_of_entry(entry, ledger=frame.latest_ledger))
+        case frames.Gap() as gap:
+            result.told.append(Noted(gap, stamped.at))
+        case frames.Observation() as observation:
+            for entry in observation.entries:
+                result.facts.extend(application.facts_of_entry(entry, ledger=observation.latest_ledger))
+        case frames.Closed() as closed:
+            held = coverage.Range(closed.after, closed.through)
+            result.told.append(Proof(held, closed.contracts, closed.ledger))
 
 
-def _before(origin: frames.Origin) -> frames.Gap:
-    """What lies before the beginning is not read: a gap."""
-    return frames.Gap(
-        network=origin.network,
-        scope=origin.scope,
-        after=position.START,
-        through=origin.through,
-        reason="before the start of the stream",
-    )
+def _keep_first(anchors: dict[int, frames.Event], events: Sequence[frames.Event]) -> None:
+    """Keep the first event of each stretch of ledgers; the events are in order."""
+    end = ""
+    for event in events:
+        if event.id <= end:
+            continue
+        stretch = event.ledger // ANCHOR_LEDGERS
+        end = position.end_of((stretch + 1) * ANCHOR_LEDGERS - 1)
+        held = anchors.get(stretch)
+        if held is None or event.id < held.id:
+            anchors[stretch] = event

@@ -1,28 +1,30 @@
-"""What the tables know, as metrics: watermark, lag and gaps."""
+"""What the tables know, as metrics: watermark, lag and gaps; and which RPC nodes are trusted."""
 
 import asyncio
 import math
 import time
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
-from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from shared import chain_tables as tables
-from shared import coverage_store, metrics, position, transient
+from shared import coverage_store, metrics, transient
+from shared.rpc import NodeState
 
 log = structlog.get_logger()
 
 PERIOD_SECONDS = 5.0
 
 
-async def watch(engine: AsyncEngine, *, scope: str) -> None:
-    """Read them every few seconds, until cancelled."""
+async def watch(engine: AsyncEngine, *, scopes: Sequence[str], nodes: Callable[[], Iterable[NodeState]]) -> None:
+    """Read them every few seconds, until cancelled. `nodes` tells of the RPC nodes that this process asks."""
     while True:
+        for node in nodes():
+            metrics.rpc_node_trusted.labels(node.url_shown).set(node.trusted)
         try:
             async with engine.connect() as connection:
-                await refresh(connection, scope=scope)
+                await refresh(connection, scopes=scopes)
         except (DBAPIError, OSError, TimeoutError) as error:
             if not transient.is_transient(error):
                 raise
@@ -30,19 +32,15 @@ async def watch(engine: AsyncEngine, *, scope: str) -> None:
         await asyncio.sleep(PERIOD_SECONDS)
 
 
-async def refresh(connection: AsyncConnection, *, scope: str) -> None:
-    """Set the gauges from the tables; nothing is known before the scope's first record."""
-    gaps = tables.gaps.c
-    watermark = await coverage_store.watermark(connection, scope=scope)
-    if watermark is None:
-        return
-    metrics.watermark_ledger.set(watermark.ledger)
-    known = watermark.closed_at is not None
-    metrics.chain_lag_seconds.set(max(0.0, time.time() - (watermark.closed_at or 0)) if known else math.nan)
-    query = select(gaps.after, gaps.through).where(gaps.scope == scope, gaps.state.in_(["open", "filling"]))
-    metrics.gap_ledgers.set(sum(_ledgers(gap.after, gap.through) for gap in await connection.execute(query)))
-
-
-def _ledgers(after: str, through: str) -> int:
-    """Ledgers that a gap touches."""
-    return position.ledger_of(through) - position.complete_ledger(after)
+async def refresh(connection: AsyncConnection, *, scopes: Sequence[str]) -> None:
+    """Set the gauges from the tables: of several scopes the one that is farthest behind counts, and the gaps of all."""
+    found = [await coverage_store.watermark(connection, scope=scope) for scope in scopes]
+    known = [one for one in found if one is not None]
+    if not known:
+        return  # nothing is known before the first record
+    behind = min(known, key=lambda one: one.ledger)
+    metrics.watermark_ledger.set(behind.ledger)
+    closed_at = behind.closed_at
+    metrics.chain_lag_seconds.set(math.nan if closed_at is None else max(0.0, time.time() - closed_at))
+    gaps = [gap for scope in scopes for gap in await coverage_store.gaps(connection, scope=scope, closed=False)]
+    metrics.gap_ledgers.set(sum(last - first + 1 for first, last in (gap.ledgers for gap in gaps)))

@@ -20,10 +20,18 @@ POLL_MILLISECONDS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """`through` is the position up to which the log goes; `origin` its first frame."""
+class Beginning:
+    """The first frame of a partition, and when its record was written (unix seconds)."""
 
     origin: frames.Origin
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """`through` is the position up to which the log goes, `contracts` those that are read from there on."""
+
+    contracts: tuple[str, ...]
     through: str
 
 
@@ -45,25 +53,24 @@ def windows(begin: int, end: int) -> Iterator[tuple[int, int]]:
         step = min(step * 4, LARGEST_STEP)
 
 
-async def standing(settings: Kafka, *, network: str, partition: int) -> Standing | None:
-    """Where the partition stands, or None when it is empty.
+async def beginnings(settings: Kafka, *, network: str, partitions: Iterable[int]) -> dict[int, Beginning | None]:
+    """How each partition begins; None for one that is empty.
 
-    Raises FrameInvalid for a record that is no frame of this network, TopicInvalid when the log lost its beginning.
+    Raises FrameInvalid for a record that is no origin of this network, TopicInvalid when the log lost its beginning.
     """
+    found: dict[int, Beginning | None] = {}
+    async with kafka.consumer(settings) as client:
+        for partition in partitions:
+            reader = _Reader(client, settings, network=network, partition=partition)
+            found[partition] = await reader.beginning()
+    return found
+
+
+async def standing(settings: Kafka, *, network: str, partition: int) -> Standing:
+    """Where a partition that has begun stands. Raises FrameInvalid for a record that is no frame of this network."""
     async with kafka.consumer(settings) as client:
         reader = _Reader(client, settings, network=network, partition=partition)
-        begin, end = await reader.ends()
-        if end == 0:
-            return None
-        if begin > 0:
-            raise errors.TopicInvalid(
-                f"the topic {settings.topic} has lost the records before offset {begin}",
-                cure="restore it; or name a new CHAINTRUE_KAFKA__TOPIC and an empty database, and index anew",
-            )
-        origin = await anext(reader.read(0, 1))
-        if not isinstance(origin, frames.Origin):
-            raise errors.FrameInvalid(f"the topic {settings.topic} begins with a record that is no origin frame")
-        return Standing(origin=origin, through=await reader.through(end))
+        return await reader.standing()
 
 
 async def end_offset(settings: Kafka, *, partition: int) -> int:
@@ -88,27 +95,43 @@ class _Reader:
             end: int = (await self._client.end_offsets([self._place]))[self._place]
             return begin, end
 
-    async def through(self, end: int) -> str:
+    async def beginning(self) -> Beginning | None:
+        begin, end = await self.ends()
+        if begin > 0:
+            raise errors.TopicInvalid(
+                f"the topic {self._settings.topic} has lost the records before offset {begin}"
+                f" (partition {self._place.partition})",
+                cure="restore it; or name a new CHAINTRUE_KAFKA__TOPIC and an empty database, and index anew",
+            )
+        if end == 0:
+            return None
+        origin, at = await anext(self.read(0, 1))
+        if not isinstance(origin, frames.Origin):
+            raise errors.FrameInvalid(f"the topic {self._settings.topic} begins with a record that is no origin frame")
+        return Beginning(origin=origin, at=at)
+
+    async def standing(self) -> Standing:
+        _, end = await self.ends()
         gaps: list[frames.Gap] = []
         for start, stop in windows(0, end):
             gaps_here: list[frames.Gap] = []
-            through: str | None = None
-            async for frame in self.read(start, stop):
+            last: frames.Origin | frames.Page | None = None
+            async for frame, _ in self.read(start, stop):
                 match frame:
                     case frames.Origin() | frames.Page(kind="live"):
-                        through = frame.through
+                        last = frame
                         gaps_here.clear()
                     case frames.Gap():
                         gaps_here.append(frame)
                     case _:
                         pass
             gaps = [*gaps_here, *gaps]
-            if through is not None:
-                return carried(through, gaps)
+            if last is not None:
+                return Standing(contracts=last.contracts or (), through=carried(last.through, gaps))
         raise errors.FrameInvalid(f"the topic {self._settings.topic} holds no origin frame")
 
-    async def read(self, start: int, stop: int) -> AsyncIterator[frames.Frame]:
-        """The frames of the offsets [start, stop); a few are held at a time."""
+    async def read(self, start: int, stop: int) -> AsyncIterator[tuple[frames.Frame, int]]:
+        """The frames of the offsets [start, stop), with when they were written (unix seconds); a few are held at a time."""
         self._client.seek(self._place, start)
         position = start
         while position < stop:
@@ -117,7 +140,7 @@ class _Reader:
                 position = await self._client.position(self._place)
             for record in batch.get(self._place, []):
                 if record.offset < stop:
-                    yield self._decoded(record)
+                    yield self._decoded(record), record.timestamp // 1000
 
     def _decoded(self, record: "ConsumerRecord[bytes, bytes]") -> frames.Frame:
         place = f"topic {record.topic}, offset {record.offset}"

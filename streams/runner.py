@@ -1,20 +1,19 @@
 """The stream: its parts as supervised tasks. The first that fails stops all; a stop is clean, and bounded in time."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Literal
 
 import structlog
 
-from shared import database, errors, metrics
+from shared import database, errors, metrics, rpc
 from shared.settings import EngineSettings
-from streams import gauges, topic
+from streams import gauges, pipeline, topic
 from streams.application import Application
 from streams.apply import Applied, Applier
-from streams.indexer import Scope
+from streams.ingest import Surroundings, ingest
 from streams.ingest import client as rpc_client
-from streams.ingest import ingest
 from streams.worker import Worker
 
 log = structlog.get_logger()
@@ -24,7 +23,7 @@ STOP_SECONDS = 9.0
 
 
 async def run(
-    settings: EngineSettings, application: Application, *, stop: asyncio.Event, only: Only | None = None
+    settings: EngineSettings, applications: Sequence[Application], *, stop: asyncio.Event, only: Only | None = None
 ) -> None:
     """Stream until `stop` is set; returns within 10 s of it. Raises a ChaintrueError when it cannot start or go on.
 
@@ -33,30 +32,32 @@ async def run(
     settings.require("network.passphrase", "kafka.bootstrap_servers", "database.url")
     if only != "worker":
         settings.require("rpc.urls")
-    scope = Scope(
-        network=settings.network.passphrase or "",
-        name=application.scope,
-        contracts=application.contracts,
-        partition=topic.PARTITION,
-    )
     async with AsyncExitStack() as stack:
         stack.enter_context(metrics.serve(settings.metrics.port))
         engine = await stack.enter_async_context(database.connect(settings.database, section="database"))
-        await topic.verify(settings.kafka)
+        await topic.verify(settings.kafka, scopes=len(applications))
         parts: dict[str, Coroutine[Any, Any, None]] = {}
+        client: rpc.Client | None = None
         if only != "worker":
             client = await stack.enter_async_context(rpc_client(settings))
             checked = await client.check()
             log.info("RPC serves our network", node=checked.node, version=checked.version)
-            parts["indexer"] = ingest(
-                settings=settings, application=application, engine=engine, client=client, scope=scope
+            around = Surroundings(
+                settings=settings, engine=engine, client=client, scopes=tuple(one.scope for one in applications)
             )
+            parts |= {f"indexer of {one.scope}": ingest(around, one) for one in applications}
         if only != "indexer":
-            applier = Applier(engine=engine, application=application, network=scope.network, on_applied=count)
-            parts["worker"] = Worker(
-                settings=settings.kafka, engine=engine, applier=applier, partition=scope.partition
-            ).run()
-        parts["gauges"] = gauges.watch(engine, scope=scope.name)
+            applier = Applier(
+                engine=engine,
+                applications=applications,
+                network=settings.network.passphrase or "",
+                on_applied=count,
+            )
+            pipeline.tune()
+            parts["worker"] = Worker(settings=settings.kafka, engine=engine, applier=applier).run()
+        parts["gauges"] = gauges.watch(
+            engine, scopes=[one.scope for one in applications], nodes=lambda: [] if client is None else client.nodes
+        )
         await supervise(parts, stop=stop)
     log.info("the stream has stopped")
 

@@ -1,7 +1,7 @@
 """The topic: made explicitly, kept for ever, and verified config by config.
 
 The log is the only way into the tables and `replay` reads it from the first record, so a retention or a compaction would lose
-what cannot be had again. One scope has one partition.
+what cannot be had again. One scope has one partition, so there are as many as scopes at least.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
@@ -18,9 +18,6 @@ from shared.settings import Kafka
 
 log = structlog.get_logger()
 
-PARTITIONS = 1
-PARTITION = 0
-"""The partition of the one scope."""
 MIGRATE = "run `chaintrue migrate`"
 _SET_ON_TOPIC = 1  # ConfigSource of DescribeConfigs: set on this topic, no default
 
@@ -54,6 +51,7 @@ class Found:
 
     configs: Mapping[str, str]
     set_here: Mapping[str, str]
+    partitions: int = 1
 
 
 def replication(brokers: int) -> tuple[int, int]:
@@ -66,8 +64,8 @@ def wrong(found: Found) -> list[Rule]:
     return [rule for rule in RULES if rule.name not in found.configs or not rule.accepts(found.configs[rule.name])]
 
 
-async def verify(settings: Kafka) -> None:
-    """Raise TopicInvalid unless the topic is as `ensure` makes it; KafkaUnreachable when Kafka does not answer."""
+async def verify(settings: Kafka, *, scopes: int = 1) -> tuple[int, ...]:
+    """The topic's partitions. Raises TopicInvalid unless it is as `ensure` makes it, KafkaUnreachable without an answer."""
     async with kafka.admin(settings) as admin, kafka.reaching(settings):
         found = await _find(admin, settings.topic)
     if found is None:
@@ -77,14 +75,23 @@ async def verify(settings: Kafka) -> None:
         raise errors.TopicInvalid(
             f"the topic {settings.topic} has {rule.name} = {value}, where {rule.wanted} is needed", cure=MIGRATE
         )
+    if found.partitions < scopes:
+        raise errors.TopicInvalid(
+            f"the topic {settings.topic} has {found.partitions} partition(s) for {scopes} scopes", cure=MIGRATE
+        )
+    return tuple(range(found.partitions))
 
 
-async def ensure(settings: Kafka) -> bool:
+async def ensure(settings: Kafka, *, scopes: int = 1) -> bool:
     """Create the topic, or mend it where it differs; says whether something was done. Then `verify`."""
     async with kafka.admin(settings) as admin, kafka.reaching(settings):
         found = await _find(admin, settings.topic)
-        changed = await _create(admin, settings.topic) if found is None else await _mend(admin, settings.topic, found)
-    await verify(settings)
+        if found is None:
+            changed = await _create(admin, settings.topic, scopes)
+        else:
+            mended = await _mend(admin, settings.topic, found)
+            changed = await _grow(admin, settings.topic, found, scopes) or mended
+    await verify(settings, scopes=scopes)
     return changed
 
 
@@ -100,14 +107,14 @@ async def _find(admin: AIOKafkaAdminClient, topic: str) -> Found | None:
     _raise_for(code)
     configs = {name: value for name, value, *_ in entries if value is not None}
     set_here = {entry[0]: entry[1] for entry in entries if entry[3] == _SET_ON_TOPIC and entry[1] is not None}
-    return Found(configs=configs, set_here=set_here)
+    return Found(configs=configs, set_here=set_here, partitions=len(description["partitions"]))
 
 
-async def _create(admin: AIOKafkaAdminClient, topic: str) -> bool:
+async def _create(admin: AIOKafkaAdminClient, topic: str, partitions: int) -> bool:
     cluster: dict[str, Any] = await admin.describe_cluster()
     factor, in_sync = replication(len(cluster["brokers"]))
     configs = {rule.name: rule.wanted for rule in RULES} | {"min.insync.replicas": str(in_sync)}
-    new = NewTopic(topic, num_partitions=PARTITIONS, replication_factor=factor, topic_configs=configs)
+    new = NewTopic(topic, num_partitions=partitions, replication_factor=factor, topic_configs=configs)
     response = await admin.create_topics([new])
     ((_topic, code, message),) = response.topic_errors
     if code == TopicAlreadyExistsError.errno:  # another `migrate` was quicker
@@ -135,6 +142,21 @@ async def _mend(admin: AIOKafkaAdminClient, topic: str, found: Found) -> bool:
             cure="set by hand: " + ", ".join(f"{rule.name}={rule.wanted}" for rule in broken),
         )
     log.info("topic altered", topic=topic, configs=[rule.name for rule in broken])
+    return True
+
+
+async def _grow(admin: AIOKafkaAdminClient, topic: str, found: Found, partitions: int) -> bool:
+    """Add partitions for new scopes; those that are there keep their numbers, and their records."""
+    if found.partitions >= partitions:
+        return False
+    response = await admin.create_partitions({topic: NewPartitions(total_count=partitions)})
+    ((_topic, code, message),) = response.topic_errors
+    if code:
+        raise errors.TopicInvalid(
+            f"the topic {topic} cannot be given {partitions} partitions: {for_code(code).__name__} {message or ''}".rstrip(),
+            cure="let the Kafka user alter the topic, or add the partitions by hand",
+        )
+    log.info("partitions added", topic=topic, partitions=partitions)
     return True
 
 

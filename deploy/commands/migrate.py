@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import migrations
+from deploy import application
 from shared import database, errors
 from shared.stepfi.settings import Settings
 from streams import topic
@@ -23,5 +24,5 @@ async def run(settings: Settings) -> dict[str, Any]:
                 "the migration of the database in CHAINTRUE_DATABASE__URL did not end in time",
                 cure="end what holds locks there (another `chaintrue migrate`, a long transaction), and run it again",
             ) from None
-    changed = await topic.ensure(settings.kafka)
+    changed = await topic.ensure(settings.kafka, scopes=len(application.streams(settings)))
     return {"revision": revision, "topic": settings.kafka.topic, "topic_changed": changed}

@@ -20,5 +20,5 @@ async def run(settings: Settings, stop: asyncio.Event, *, only: runner.Only | No
     """0 once it was told to stop; raises where it cannot start or go on."""
     async with database.connect(settings.database, section="database") as engine:
         await migrations.check(engine)
-    await runner.run(settings, application.stream(settings), stop=stop, only=only)
+    await runner.run(settings, application.streams(settings), stop=stop, only=only)
     return 0

@@ -14,6 +14,18 @@ def upgrade() -> None:
     op.execute("CREATE SCHEMA IF NOT EXISTS chain")
 
     op.create_table(
+        "anchors",
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("bucket", sa.BigInteger(), nullable=False),
+        sa.Column("position", sa.Text(collation="C"), nullable=False),
+        sa.Column("contract", sa.Text(), nullable=False),
+        sa.Column("tx_hash", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("scope", "bucket"),
+        schema="chain",
+        comment="The first known event of each 1,024 ledgers: by it a chain is recognized that began anew under the same name.",
+    )
+    op.create_index("anchors_position", "anchors", ["scope", "position"], unique=False, schema="chain")
+    op.create_table(
         "contracts",
         sa.Column("key", sa.Text(collation="C"), nullable=False),
         sa.Column("position", sa.Text(collation="C"), nullable=False),
@@ -24,14 +36,15 @@ def upgrade() -> None:
         sa.Column("upgraded_at", sa.Text(collation="C"), nullable=True),
         sa.PrimaryKeyConstraint("key"),
         schema="chain",
-        comment="The contracts of all scopes, by their instance entries. asked_at: start of the scope, or the newest upgrade.",
+        comment="The contracts of all scopes, by their instance entries. asked_at: start of the scope, the newest upgrade or unread event.",
     )
     op.create_table(
         "coverage",
         sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("contract", sa.Text(), nullable=False),
         sa.Column("after", sa.Text(collation="C"), nullable=False),
         sa.Column("through", sa.Text(collation="C"), nullable=False),
-        sa.PrimaryKeyConstraint("scope", "after"),
+        sa.PrimaryKeyConstraint("scope", "contract", "after"),
         schema="chain",
         comment="Ranges (after, through] that a page's own cursor proved scanned and whose events were applied.",
     )
@@ -59,6 +72,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key", "position"),
         schema="chain",
         comment="Every event and every observed entry, verbatim, under each key that it tells of. problem: why it was not decoded. conflict: two different values were observed at one ledger.",
+        postgresql_partition_by="RANGE (position)",
     )
     op.create_index(
         "facts_conflict", "facts", ["key"], unique=False, schema="chain", postgresql_where=sa.text("conflict")
@@ -80,15 +94,24 @@ def upgrade() -> None:
         postgresql_where=sa.text("tx_hash IS NOT NULL"),
     )
     op.create_table(
+        "facts_partitions",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+        schema="chain",
+        comment="The partitions of facts that were made, so that a detached one is missed where its facts would be needed.",
+    )
+    op.create_table(
         "gaps",
         sa.Column("scope", sa.Text(), nullable=False),
         sa.Column("after", sa.Text(collation="C"), nullable=False),
         sa.Column("through", sa.Text(collation="C"), nullable=False),
+        sa.Column("contracts", sa.ARRAY(sa.Text()), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("noted_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("scope", "after", "through"),
         schema="chain",
-        comment="Ranges that were not read. state: open, filling, filled or superseded; closed ones stay listed.",
+        comment="Ranges that were not read when they were due. state: open, filling, filled or superseded; closed ones stay listed. noted_at: when the record that tells of it was written (unix seconds).",
     )
     op.create_table(
         "liquidity_positions",
@@ -101,11 +124,12 @@ def upgrade() -> None:
         sa.Column("created_at", sa.Numeric(precision=20, scale=0), nullable=True),
         sa.Column("shares", sa.Numeric(precision=39, scale=0), nullable=True),
         sa.Column("cost", sa.Numeric(precision=39, scale=0), nullable=True),
+        sa.Column("cost_since", sa.Text(collation="C"), nullable=True),
         sa.Column("assumed_shares", sa.Numeric(precision=39, scale=0), nullable=True),
         sa.Column("assumed_cost", sa.Numeric(precision=39, scale=0), nullable=True),
         sa.PrimaryKeyConstraint("key"),
         schema="chain",
-        comment="created_at: close time of the first known event. cost: deposits less withdrawals at average cost. assumed_…: what the known events give if nothing came before them; an observation proves or refutes it.",
+        comment="created_at: close time of the first known event. cost: deposits less withdrawals at average cost. cost_since: the cost is right if no event behind this position was missed. assumed_…: what the known events give if nothing came before them; an observation proves or refutes it.",
     )
     op.create_index(
         "liquidity_positions_asked_at",
@@ -171,9 +195,10 @@ def upgrade() -> None:
         "offsets",
         sa.Column("partition", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("next_offset", sa.BigInteger(), nullable=False),
+        sa.Column("newest_fact", sa.Text(collation="C"), nullable=False),
         sa.PrimaryKeyConstraint("partition"),
         schema="chain",
-        comment="The Kafka offset due next, per partition. Its row lock is the fence between workers.",
+        comment="The Kafka offset due next, per partition. Its row lock is the fence between workers. newest_fact: no fact of the partition stands behind this position.",
     )
     op.create_table(
         "pools",
@@ -185,9 +210,18 @@ def upgrade() -> None:
         sa.Column("total_shares", sa.Numeric(precision=39, scale=0), nullable=True),
         sa.Column("total_liquidity", sa.Numeric(precision=39, scale=0), nullable=True),
         sa.Column("locked_liquidity", sa.Numeric(precision=39, scale=0), nullable=True),
+        sa.Column("later_since", sa.Text(collation="C"), nullable=True),
         sa.PrimaryKeyConstraint("key"),
         schema="chain",
-        comment="Known from the first observation on; events before it have no base to add to.",
+        comment="Known from the first observation on; events before it have no base to add to. later_since: the first sign, at or behind the newest observation, that the contract is of a later version: what these do otherwise is then unknown until seen.",
+    )
+    op.create_index(
+        "pools_asked_at",
+        "pools",
+        ["asked_at"],
+        unique=False,
+        schema="chain",
+        postgresql_where=sa.text("asked_at IS NOT NULL"),
     )
     op.create_table(
         "reputation_maps",
@@ -207,12 +241,13 @@ def upgrade() -> None:
         sa.Column("network", sa.Text(), nullable=False),
         sa.Column("contracts", sa.ARRAY(sa.Text()), nullable=False),
         sa.Column("origin", sa.Text(collation="C"), nullable=False),
+        sa.Column("began_at", sa.BigInteger(), nullable=True),
         sa.Column("tip", sa.Text(collation="C"), nullable=True),
         sa.Column("tip_closed_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("scope"),
         sa.UniqueConstraint("partition"),
         schema="chain",
-        comment="A set of contracts that are asked together. tip: the newest page end whose close time (unix seconds) is known.",
+        comment="A set of contracts that are asked together. began_at: when the first record was written (unix seconds), which tells this log from one made anew. tip: the newest page end whose close time (unix seconds) is known.",
     )
     op.create_table(
         "score_changes",
@@ -240,11 +275,22 @@ def upgrade() -> None:
         sa.Column("asked_at", sa.Text(collation="C"), nullable=True),
         sa.Column("contract", sa.Text(), nullable=False),
         sa.Column("user_address", sa.Text(), nullable=False),
-        sa.Column("score", sa.BigInteger(), nullable=False),
+        sa.Column("score", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("key"),
         schema="chain",
     )
     op.create_index("scores_user", "scores", ["user_address"], unique=False, schema="chain")
+    op.create_table(
+        "superseded",
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("contract", sa.Text(), nullable=False),
+        sa.Column("after", sa.Text(collation="C"), nullable=False),
+        sa.Column("through", sa.Text(collation="C"), nullable=False),
+        sa.Column("ledger", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("scope", "contract", "after", "through"),
+        schema="chain",
+        comment="Ranges whose events were not read: the whole state was observed behind them, as of the ledger.",
+    )
     op.create_table(
         "vendors",
         sa.Column("key", sa.Text(collation="C"), nullable=False),
@@ -269,6 +315,9 @@ def upgrade() -> None:
         postgresql_where=sa.text("asked_at IS NOT NULL"),
     )
     op.create_index("vendors_vendor", "vendors", ["vendor"], unique=False, schema="chain")
+
+    op.execute("CREATE SCHEMA IF NOT EXISTS recon")
+
     op.create_table(
         "runs",
         sa.Column("run_id", sa.UUID(), nullable=False),

@@ -8,8 +8,13 @@ from shared.stepfi import shapes, statuses, values
 from shared.stepfi.events import Role
 
 LOAN_SHARDS = 32
+_FIRST_VERSION = scval.U32(1)
+_POOL_KEYS = frozenset(
+    {"ADMIN", "TOKEN", "CRDTLIN", "TREASURY", "MRCHFND", "LOCKED", "VERSION", "TOTSHRS", "TOTLIQ", "LCKDLIQ"}
+)
+"""All that the pool's first version keeps in its instance: with more in it, a later one runs, or did."""
 
-__all__ = ["instance_key", "loan_key", "read", "shares_key", "vendor_key"]
+__all__ = ["instance_key", "key_of", "loan_key", "read", "shares_key", "vendor_key"]
 
 
 def loan_key(creditline: str, loan_id: int) -> str:
@@ -26,6 +31,18 @@ def shares_key(pool: str, provider: str) -> str:
 def vendor_key(registry: str, vendor: str) -> str:
     """The base64 LedgerKey of a vendor."""
     return contract_data_key(registry, (scval.Symbol("Vendor"), scval.Address(vendor)))
+
+
+def key_of(kind: str, contract: str, identity: str) -> str:
+    """The base64 LedgerKey of an `instance`, or of a `loan`, `provider` or `vendor` by its id."""
+    match kind:
+        case "instance":
+            return instance_key(contract)
+        case "loan":
+            return loan_key(contract, int(identity))
+        case "provider":
+            return shares_key(contract, identity)
+    return vendor_key(contract, identity)
 
 
 def read(role: Role, data: ContractData) -> tuple[object, ...]:
@@ -56,6 +73,7 @@ def _instance(role: Role, instance: ContractInstance) -> tuple[object, ...]:
                 total_shares=shapes.i128(storage.get("TOTSHRS", zero)),
                 total_liquidity=shapes.i128(storage.get("TOTLIQ", zero)),
                 locked_liquidity=shapes.i128(storage.get("LCKDLIQ", zero)),
+                later=storage.get("VERSION", _FIRST_VERSION) != _FIRST_VERSION or not storage.keys() <= _POOL_KEYS,
             )
             return wasm, pool
         case Role.REPUTATION:

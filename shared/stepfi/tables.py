@@ -78,10 +78,12 @@ liquidity_positions = Table(
     _unsigned("created_at"),
     _amount("shares"),
     _amount("cost"),
+    position_column("cost_since"),
     _amount("assumed_shares"),
     _amount("assumed_cost"),
     Index("liquidity_positions_asked_at", "asked_at", postgresql_where=text("asked_at IS NOT NULL")),
     comment="created_at: close time of the first known event. cost: deposits less withdrawals at average cost. "
+    "cost_since: the cost is right if no event behind this position was missed. "
     "assumed_…: what the known events give if nothing came before them; "
     "an observation proves or refutes it.",
 )
@@ -94,7 +96,10 @@ pools = Table(
     _amount("total_shares"),
     _amount("total_liquidity"),
     _amount("locked_liquidity"),
-    comment="Known from the first observation on; events before it have no base to add to.",
+    position_column("later_since"),
+    Index("pools_asked_at", "asked_at", postgresql_where=text("asked_at IS NOT NULL")),
+    comment="Known from the first observation on; events before it have no base to add to. later_since: the first sign, at or "
+    "behind the newest observation, that the contract is of a later version: what these do otherwise is then unknown until seen.",
 )
 
 reputation_maps = Table(
@@ -111,7 +116,7 @@ scores = Table(
     *state_columns(),
     Column("contract", Text, nullable=False),
     Column("user_address", Text, nullable=False),
-    Column("score", BigInteger, nullable=False),
+    Column("score", BigInteger),
     Index("scores_user", "user_address"),
 )
 

@@ -9,6 +9,7 @@ import asyncio
 import sys
 from statistics import median
 
+from streams.topic import ensure
 from tests.benchmarks import Row, load, parties, show
 from tests.benchmarks.traffic.chain import Traffic
 
@@ -26,7 +27,7 @@ async def measure(*, events: int = EVENTS, runs: int = RUNS) -> list[Row]:
     async with parties.servers() as servers:
         log, plain = servers.topic(), servers.topic()
         for topic in (log, plain):
-            await load.create_topic(topic, partitions=1)
+            await ensure(topic)
         content = await load.load(log, traffic, events=events)
         await load.load_events(plain, traffic, events=PEER_EVENTS)
         ours, copies, peers = [], [], []

@@ -13,11 +13,9 @@ from dataclasses import dataclass, field, replace
 
 import orjson
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import NewTopic
 
 from shared import frames, kafka, position
 from shared.settings import Kafka
-from streams import topic
 from tests.benchmarks.traffic import chain, entries
 from tests.benchmarks.traffic.chain import Ledger, Traffic
 from tests.benchmarks.traffic.world import Thing
@@ -103,14 +101,6 @@ def _observation(traffic: Traffic, ledger: int, written: Iterable[entries.Writte
     )
     whole = frames.Observation(network=chain.NETWORK, scope=traffic.scope, latest_ledger=ledger, entries=observed)
     yield from frames.cut_entries(whole)
-
-
-async def create_topic(settings: Kafka, *, partitions: int) -> None:
-    """The log's topic as `chaintrue migrate` makes it, with a partition for each scope."""
-    configs = {rule.name: rule.wanted for rule in topic.RULES} | {"min.insync.replicas": "1"}
-    new = NewTopic(settings.topic, num_partitions=partitions, replication_factor=1, topic_configs=configs)
-    async with kafka.admin(settings) as admin, kafka.reaching(settings):
-        await admin.create_topics([new])
 
 
 async def load(settings: Kafka, traffic: Traffic, *, events: int, partition: int = 0) -> Content:

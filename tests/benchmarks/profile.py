@@ -1,7 +1,8 @@
 """Where the time of applying goes: `python -m tests.benchmarks.profile apply [EVENTS] [--calls]`.
 
 The frames of the generated traffic go straight to the applier, in batches as the worker makes them, on a PostgreSQL of its
-own; Kafka and Faust are left out. Each phase is a function that is timed by the wall clock, less the phases within it, so a
+own; Kafka and Faust are left out, and what the worker does side by side (decoding a batch, writing the one before) is done one
+after the other. Each phase is a function that is timed by the wall clock, less the phases within it, so a
 phase that asks PostgreSQL has the time of its answer. `--calls` prints what cProfile saw instead, which slows all down.
 """
 
@@ -24,6 +25,7 @@ import migrations
 from deploy import stack
 from shared import database, frames
 from shared.settings import Database
+from streams import pipeline
 from streams.apply import Applier, Record
 from streams.stepfi.application import StepfiStream
 from streams.worker import TAKE_RECORDS, batches
@@ -40,13 +42,15 @@ PHASES = (
     ("entries: XDR and values", "streams.stepfi.application:StepfiStream._read"),
     ("facts: merge and sort", "streams.digest:merge"),
     ("facts: the rest of the digest", "streams.apply:digest"),
+    ("partitions of facts", "streams.fact_partitions:Known.ensure"),
     ("store facts (PostgreSQL)", "streams.state_store:store_facts"),
     ("read states (PostgreSQL)", "streams.state_store:read_states"),
     ("states: rows to values", "streams.fold:Fold.read"),
     ("states: fold", "streams.fold:advance"),
     ("fold anew (PostgreSQL)", "streams.state_store:_fold_anew"),
     ("upsert states (PostgreSQL)", "streams.state_store:upsert_states"),
-    ("coverage, gaps, scope", "streams.apply:_record_stream"),
+    ("states: values to rows", "streams.fold:Fold.write"),
+    ("coverage, gaps, scope", "streams.proofs:record"),
     ("commit", "sqlalchemy.dialects.postgresql.asyncpg:AsyncAdapt_asyncpg_connection.commit"),
 )
 """A phase's name, and the function that it is."""
@@ -147,12 +151,13 @@ async def profile(events: int, *, calls: bool) -> None:
         url = SecretStr(await server.create_database("profile"))
         async with database.connect(Database(url=url), section="database") as engine:
             await migrations.upgrade(engine)
-            applier = Applier(engine=engine, application=StepfiStream(traffic.settings), network=chain.NETWORK)
+            applier = Applier(engine=engine, applications=[StepfiStream(traffic.settings)], network=chain.NETWORK)
             if calls:
                 with cProfile.Profile() as profiler:
                     await apply(applier, work)
                 pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
                 return
+            pipeline.tune()
             clock = Clock()
             with watch(clock):
                 applied, seconds = await apply(applier, work)

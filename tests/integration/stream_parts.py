@@ -16,14 +16,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import chain_tables, coverage_store, frames, kafka, position
 from shared.settings import Database, EngineSettings, Kafka, Network, Rpc
-from streams import topic
+from streams.application import Unknown, Unseen
 from streams.facts import Fact
 from streams.fold import Fold
 
 NETWORK = "Chaintrue Test Network"
 SCOPE = "test"
 CONTRACT = "CAKNWUFCM4ZB3W73TPZCYWBEJUCT4HLWLEGHYZFONSTXMGOMTWFNUZLG"
-PARTITION = topic.PARTITION
+PARTITION = 0
 
 
 def kafka_settings(servers: str, name: str) -> Kafka:
@@ -68,6 +68,31 @@ class Plain:
     def restore(self, *, key: str, position: str, kind: str, body: str) -> Fact:
         return Fact(key=key, position=position, kind=kind, body=body)
 
+    async def unseen(
+        self,
+        connection: AsyncConnection,
+        *,
+        since: str,
+        contracts: Sequence[str],  # noqa: ARG002 - it has one
+        after: str | None,  # noqa: ARG002 - all is on the first page
+        limit: int,  # noqa: ARG002 - all is on the first page
+    ) -> Unseen:
+        """The wishes that were not observed behind the position."""
+        seen = await self._seen(connection, since)
+        return Unseen([key for key in self.wishes if key not in seen], None)
+
+    async def seen_since(self, connection: AsyncConnection, *, since: str, contracts: Sequence[str]) -> str | None:  # noqa: ARG002 - it has one
+        return min((await self._seen(connection, since)).values(), default=None)
+
+    async def unknowable(self, connection: AsyncConnection) -> list[Unknown]:  # noqa: ARG002 - it has no state
+        return []
+
+    async def _seen(self, connection: AsyncConnection, since: str) -> dict[str, str]:
+        """Where each entry was observed behind the position."""
+        facts = chain_tables.facts.c
+        query = select(facts.key, facts.position).where(facts.kind == "entry", facts.position > since)
+        return {row.key.removeprefix("entry:"): row.position for row in await connection.execute(query)}
+
     async def wanted(self, connection: AsyncConnection, *, limit: int) -> list[str]:
         rows = await connection.execute(select(chain_tables.facts.c.key).where(chain_tables.facts.c.kind == "entry"))
         observed = {row.key.removeprefix("entry:") for row in rows}
@@ -102,7 +127,10 @@ def events_of(log: Iterable[frames.Frame]) -> list[frames.Event]:
 
 async def coverage_of(engine: AsyncEngine, scope: str) -> list[tuple[str, str]]:
     async with engine.connect() as connection:
-        return [(held.after, held.through) for held in await coverage_store.read(connection, scope=scope)]
+        held = await coverage_store.read(connection, scope=scope)
+    each = {tuple((one.after, one.through) for one in ranges) for ranges in held.covered.values()}
+    assert len(each) <= 1  # every contract is read alike
+    return [one for ranges in each for one in ranges]
 
 
 def an_event(ledger: int, index: int = 0, *, contract: str = CONTRACT, value: str = "AAAAAQ==") -> frames.Event:

@@ -20,7 +20,7 @@ from tests.stepfi_frames import History
 
 TABLES = (
     "contracts", "creditlines", "loans", "liquidity_positions", "pools", "reputation_maps", "scores", "score_changes",
-    "vendors", "facts", "coverage", "gaps", "scopes", "offsets",
+    "vendors", "facts", "coverage", "superseded", "gaps", "anchors", "facts_partitions", "scopes", "offsets",
 )  # fmt: skip
 
 
@@ -37,7 +37,7 @@ async def engine(database: str) -> AsyncIterator[AsyncEngine]:
 
 
 def applier(engine: AsyncEngine, story: History) -> Applier:
-    return Applier(engine=engine, application=story.application, network=story.network)
+    return Applier(engine=engine, applications=[story.application], network=story.network)
 
 
 def frames_of(story: History, *, pages: int) -> list[frames.Frame]:

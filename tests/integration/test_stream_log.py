@@ -122,7 +122,7 @@ async def test_a_writer_without_its_topic_fails_in_time(settings: Kafka, monkeyp
 
 async def test_an_empty_log_stands_nowhere(settings: Kafka):
     await topic.ensure(settings)
-    assert await log_reader.standing(settings, network=NETWORK, partition=PARTITION) is None
+    assert await log_reader.beginnings(settings, network=NETWORK, partitions=[PARTITION]) == {PARTITION: None}
     assert await log_reader.end_offset(settings, partition=PARTITION) == 0
 
 
@@ -134,10 +134,10 @@ async def test_a_log_stands_at_its_last_page_however_much_lies_behind_it(setting
     async with kafka.writer(settings) as writer:
         await writer.write(PARTITION, [start])
         standing = await log_reader.standing(settings, network=NETWORK, partition=PARTITION)
-        assert standing == log_reader.Standing(origin=start, through=start.through)
+        assert standing == log_reader.Standing(contracts=start.contracts, through=start.through)
         await writer.write(PARTITION, [parts.a_page(start.through, through), *[observation] * 1_000])
     standing = await log_reader.standing(settings, network=NETWORK, partition=PARTITION)
-    assert standing == log_reader.Standing(origin=start, through=through)
+    assert standing == log_reader.Standing(contracts=(), through=through)
     assert await log_reader.end_offset(settings, partition=PARTITION) == 1_002
 
 
@@ -153,7 +153,6 @@ async def test_a_gap_behind_the_last_page_carries_on_but_a_fill_does_not(setting
     async with kafka.writer(settings) as writer:
         await writer.write(PARTITION, [start, gap, fill])
     standing = await log_reader.standing(settings, network=NETWORK, partition=PARTITION)
-    assert standing is not None
     assert standing.through == gap.through
 
 
@@ -162,7 +161,7 @@ async def test_a_log_of_another_network_is_refused(settings: Kafka):
     async with kafka.writer(settings) as writer:
         await writer.write(PARTITION, [parts.an_origin(100)])
     with pytest.raises(errors.FrameInvalid, match=r"offset 0.*Other") as caught:
-        await log_reader.standing(settings, network="Other", partition=PARTITION)
+        await log_reader.beginnings(settings, network="Other", partitions=[PARTITION])
     assert caught.value.cure
 
 
@@ -171,7 +170,7 @@ async def test_a_topic_of_somebody_else_is_refused(settings: Kafka):
     async with kafka.writer(settings) as writer:
         await writer._client.send_and_wait(settings.topic, b"hello", partition=PARTITION)
     with pytest.raises(errors.FrameInvalid, match="offset 0"):
-        await log_reader.standing(settings, network=NETWORK, partition=PARTITION)
+        await log_reader.beginnings(settings, network=NETWORK, partitions=[PARTITION])
 
 
 async def test_a_log_that_lost_its_beginning_is_refused(settings: Kafka):
@@ -181,4 +180,4 @@ async def test_a_log_that_lost_its_beginning_is_refused(settings: Kafka):
         await writer.write(PARTITION, [start, parts.a_page(start.through, position.end_of(200))])
     await parts.delete_records(settings, before=1)
     with pytest.raises(errors.TopicInvalid, match="lost the records before offset 1"):
-        await log_reader.standing(settings, network=NETWORK, partition=PARTITION)
+        await log_reader.beginnings(settings, network=NETWORK, partitions=[PARTITION])

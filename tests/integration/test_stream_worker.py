@@ -14,13 +14,15 @@ from shared import chain_tables, errors, frames, kafka, position
 from shared import database as databases
 from shared.settings import Kafka
 from streams import alignment, topic
-from streams.apply import Applied, Applier, Record
-from streams.worker import Applies, Worker
+from streams.apply import Applied, Applier, Batch, Record
+from streams.pipeline import Applies
+from streams.worker import Worker
 from tests import services
 from tests.integration import stream_parts as parts
 from tests.integration.stream_parts import NETWORK, PARTITION, Plain, until
 
 FIRST = 100
+AT = {"partition": PARTITION, "newest_fact": position.START}
 
 
 @pytest.fixture
@@ -38,29 +40,32 @@ async def engine(database: str) -> AsyncIterator[AsyncEngine]:
 
 
 def applier(engine: AsyncEngine) -> Applier:
-    return Applier(engine=engine, application=Plain(), network=NETWORK)
+    return Applier(engine=engine, applications=[Plain()], network=NETWORK)
 
 
 class Counting:
-    """Hands on to an applier and notes what was applied; `hook` is called before each batch."""
+    """Hands on to an applier and notes what was applied; a failure is raised instead of a batch."""
 
-    def __init__(self, inner: Applies) -> None:
+    def __init__(self, inner: Applier) -> None:
         self.inner = inner
         self.calls: list[list[int]] = []
         self.applied = 0
         self.failures: list[BaseException] = []
 
-    async def apply(self, partition: int, records: Sequence[Record]) -> Applied:
-        self.calls.append([record.offset for record in records])
+    def prepare(self, partition: int, records: Sequence[Record]) -> Batch:
+        return self.inner.prepare(partition, records)
+
+    async def write(self, batch: Batch) -> Applied:
+        self.calls.append([record.offset for record in batch.records])
         if self.failures:
             raise self.failures.pop()
-        applied = await self.inner.apply(partition, records)
+        applied = await self.inner.write(batch)
         self.applied += applied.applied_records
         return applied
 
 
 def worker(settings: Kafka, engine: AsyncEngine, applies: Applies, *, retry_seconds: float = 60) -> Worker:
-    return Worker(settings=settings, engine=engine, applier=applies, partition=PARTITION, retry_seconds=retry_seconds)
+    return Worker(settings=settings, engine=engine, applier=applies, retry_seconds=retry_seconds)
 
 
 @asynccontextmanager
@@ -274,7 +279,7 @@ async def test_a_restored_database_sets_kafka_back(settings: Kafka, engine: Asyn
 async def forget(engine: AsyncEngine) -> None:
     """The database as it was before the first record."""
     async with engine.begin() as connection:
-        await connection.execute(text("TRUNCATE chain.facts, chain.coverage, chain.scopes, chain.offsets"))
+        await connection.execute(text("TRUNCATE chain.facts, chain.coverage, chain.gaps, chain.scopes, chain.offsets"))
 
 
 async def test_a_restored_database_is_refused_while_workers_are_in_the_group(
@@ -297,21 +302,23 @@ async def test_a_restored_database_is_refused_while_workers_are_in_the_group(
 async def test_a_topic_that_was_made_anew_is_refused(settings: Kafka, engine: AsyncEngine):
     await write(settings, story(3))
     async with engine.begin() as connection:
-        await connection.execute(chain_tables.offsets.insert().values(partition=PARTITION, next_offset=50))
+        await connection.execute(chain_tables.offsets.insert().values(**AT, next_offset=50))
     with pytest.raises(errors.TopicInvalid, match=r"ends at offset 4.*applied 50"):
         await worker(settings, engine, applier(engine)).run()
 
 
 async def test_a_truncated_topic_is_refused(settings: Kafka, engine: AsyncEngine):
-    await write(settings, story(9))
+    log = story(9)
+    await write(settings, log)
     await parts.delete_records(settings, before=5)
     with pytest.raises(errors.TopicInvalid, match=r"begins at offset 5.*waits for 0"):
         await worker(settings, engine, applier(engine)).run()
     async with engine.begin() as connection:
-        await connection.execute(chain_tables.offsets.insert().values(partition=PARTITION, next_offset=3))
+        await connection.execute(chain_tables.offsets.insert().values(**AT, next_offset=3))
     with pytest.raises(errors.TopicInvalid, match=r"begins at offset 5.*waits for 3"):
         await worker(settings, engine, applier(engine)).run()
     async with engine.begin() as connection:
-        await connection.execute(update(chain_tables.offsets).values(next_offset=5))
+        await connection.execute(update(chain_tables.offsets).values(next_offset=0))
+    await applier(engine).apply(PARTITION, [Record(n, frames.encode(frame)) for n, frame in enumerate(log[:5])])
     async with running(worker(settings, engine, applier(engine))) as task:
         await reached(engine, 10, task)

@@ -25,6 +25,9 @@ def events_of(*, ledger, sizes):
     return tuple(event(f"{first + place:019d}-{0:010d}", value="A" * size) for place, size in enumerate(sizes))
 
 
+contracts = st.none() | st.lists(texts, max_size=2).map(tuple)
+
+
 @st.composite
 def some_pages(draw):
     after, *identities, through = sorted(draw(st.sets(positions, min_size=2, max_size=8)))
@@ -41,6 +44,7 @@ def some_pages(draw):
         through=through,
         events=events,
         closed_at=draw(numbers),
+        contracts=draw(contracts),
     )
 
 
@@ -74,4 +78,13 @@ gaps = st.builds(
     st.tuples(positions, positions),
     texts,
 )
-any_frames = pages | observations | origins | gaps
+closings = st.builds(
+    lambda scope, ends, ledger, contracts: frames.Closed(
+        network=NETWORK, scope=scope, after=min(ends), through=max(ends), ledger=ledger, contracts=contracts
+    ),
+    texts,
+    st.tuples(positions, positions),
+    ledgers,
+    contracts,
+)
+any_frames = pages | observations | origins | gaps | closings

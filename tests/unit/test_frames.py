@@ -48,6 +48,7 @@ def test_a_page_is_not_cut_finer_than_needed(page, limit):
             after=piece.after,
             through=after.events[0].id,
             events=(*piece.events, after.events[0]),
+            contracts=page.contracts,
             closed_at=page.closed_at,
         )
         assert len(frames.encode(first)) > limit - 2  # a comma less behind the last event

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shared import frames
 from streams import fold as folding
-from streams.digest import digest
+from streams.digest import Stamped, digest
 from streams.facts import Fact, merge
 from tests.stepfi_frames import History, expected
 
@@ -33,7 +33,7 @@ def facts_of(name: str, *observed: int) -> tuple[Fact, ...]:
         one.page(one.events(), after=one.origin().through, through="9" * 19 + "-" + "0" * 10),
     ]
     batch += [one.observation(ledger) for ledger in observed]
-    return tuple(digest(batch, one.application).facts)
+    return tuple(digest(map(Stamped, batch), one.application).facts)
 
 
 def fold_in_order(name: str, facts: tuple[Fact, ...]) -> States:
@@ -112,7 +112,7 @@ def fold_as_it_comes(name: str, batches: list[list[Fact]]) -> States:
         for key, new in by_key.items():
             stored.setdefault(key, {}).update({fact.position: fact for fact in new})
             fold = folds[new[0].prefix]
-            if folding.is_late(states.get(key), new):
+            if folding.is_late(states.get(key), new[0]):
                 ordered = [stored[key][at] for at in sorted(stored[key])]
                 states[key] = fold.run(None, ordered)
             else:

@@ -84,6 +84,10 @@ class Log:
     def __init__(self) -> None:
         self.frames: list[frames.Frame] = []
         self.changed = asyncio.Event()
+        self.chain_checks = 0
+
+    async def check_chain(self) -> None:
+        self.chain_checks += 1
 
     async def write(self, partition: int, batch: Iterable[frames.Frame]) -> list[int]:
         assert partition == SCOPE.partition
@@ -122,6 +126,7 @@ def reading(node: Node, log: Log, *, through: str, limit: int = 1000, clock: Clo
         page_limit=limit,
         poll_seconds=0.001,
         clock=clock or Clock(),
+        check_chain=log.check_chain,
     )
 
 
@@ -183,22 +188,18 @@ def test_a_start_that_rpc_does_not_hold_is_refused_with_the_range(wanted: int):
     assert caught.value.cure
 
 
-def origin(*contracts: str) -> frames.Origin:
-    return frames.Origin(network="Test", scope="scope", contracts=contracts, through=position.end_of(9))
-
-
 def test_the_order_of_the_contracts_does_not_matter():
-    indexer.check_contracts(origin(CONTRACT, OTHER), [OTHER, CONTRACT])
+    assert indexer.new_contracts((CONTRACT, OTHER), [OTHER, CONTRACT], scope="scope") == ()
 
 
 def test_a_replaced_contract_is_refused():
-    with pytest.raises(errors.SettingError, match=f"{CONTRACT}.*replaced"):
-        indexer.check_contracts(origin(CONTRACT), [OTHER])
+    with pytest.raises(errors.SettingError, match=f"{CONTRACT}.*replaced") as caught:
+        indexer.new_contracts((CONTRACT,), [OTHER], scope="scope")
+    assert caught.value.cure
 
 
-def test_an_added_contract_is_refused():
-    with pytest.raises(errors.SettingError, match=OTHER):
-        indexer.check_contracts(origin(CONTRACT), [CONTRACT, OTHER])
+def test_an_added_contract_is_new():
+    assert indexer.new_contracts((CONTRACT,), [CONTRACT, OTHER], scope="scope") == (OTHER,)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 1000])
@@ -372,6 +373,6 @@ async def test_a_refused_request_ends_the_indexer():
 
 async def test_the_first_frame_names_the_scope_and_what_it_begins_behind():
     log = Log()
-    begun = await indexer.begin(log, SCOPE, ledger=1)
+    await indexer.begin(log, SCOPE, through=position.end_of(0))
+    begun = frames.Origin(network="Test", scope="scope", contracts=(CONTRACT,), through=position.end_of(0))
     assert log.frames == [begun]
-    assert begun == frames.Origin(network="Test", scope="scope", contracts=(CONTRACT,), through=position.end_of(0))

@@ -20,9 +20,11 @@ def test_batches_keep_order_and_bound(sizes: list[int | None], limit: int):
 
 
 def event(partition: int, offset: int) -> SimpleNamespace:
-    return SimpleNamespace(message=SimpleNamespace(partition=partition, offset=offset, value=b"%d" % offset))
+    return SimpleNamespace(
+        message=SimpleNamespace(partition=partition, offset=offset, value=b"%d" % offset, timestamp=7.9)
+    )
 
 
 def test_events_are_grouped_by_partition_in_their_order():
     taken = [event(0, 5), event(1, 2), event(0, 6)]
-    assert by_partition(taken) == {0: [Record(5, b"5"), Record(6, b"6")], 1: [Record(2, b"2")]}
+    assert by_partition(taken) == {0: [Record(5, b"5", 7), Record(6, b"6", 7)], 1: [Record(2, b"2", 7)]}

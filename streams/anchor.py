@@ -1,0 +1,98 @@
+"""Do the log, the tables and the chain still belong together? Asked before the indexer goes on, and when a node is behind it.
+
+A test network is reset now and then: its name stays, its ledger numbers begin anew. So an event is kept for every thousand
+ledgers, the first of them (`chain.anchors`), and one that the node ought to hold has to be there still. The order of close
+times tells the rest: no ledger behind ours may have closed before it.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared import chain_tables as tables
+from shared import coverage_store, errors, position
+from shared.rpc.answers import EventPage, Health
+from streams import alignment
+from streams.log_reader import Beginning
+
+EDGE_LEDGERS = 64
+"""So close to the oldest ledger an event may be gone before it is asked for."""
+_CURE = "the ledgers of before are gone: name a new CHAINTRUE_KAFKA__TOPIC and an empty database, and index anew"
+
+
+class Source(Protocol):
+    """What is needed of the RPC client."""
+
+    async def health(self) -> Health: ...
+    async def events(self, *, contracts: Sequence[str], start_ledger: int, limit: int = 1000) -> EventPage: ...
+
+
+async def check_log(engine: AsyncEngine, beginning: Beginning | None, *, scope: str, topic: str) -> None:
+    """Raise TopicInvalid where the tables were filled from another log than this one; an empty one would be begun anew."""
+    async with engine.connect() as connection:
+        known = await coverage_store.read_scope(connection, scope=scope)
+    if known is None:
+        return
+    if beginning is None:
+        raise errors.TopicInvalid(
+            f"the topic {topic} holds nothing of {scope}, which the database was filled with: its records were deleted",
+            cure=f"restore them; or give the new topic an empty database; or {alignment.BELONG_TOGETHER}",
+        )
+    alignment.check_same_log(known.began_at, beginning.at, topic=topic)
+
+
+async def check_chain(engine: AsyncEngine, source: Source, *, scope: str) -> None:
+    """Raise ChainReset where the nodes no longer hold the chain that the tables tell of."""
+    held = await source.health()
+    columns = tables.anchors.c
+    first, last = position.end_of(held.oldest_ledger + EDGE_LEDGERS), position.end_of(held.latest_ledger)
+    query = select(columns.position, columns.contract, columns.tx_hash).where(
+        columns.scope == scope, columns.position > first, columns.position <= last
+    )
+    async with engine.connect() as connection:
+        known = await coverage_store.read_scope(connection, scope=scope)
+        kept = (await connection.execute(query.order_by(columns.position.desc()).limit(1))).one_or_none()
+    if known is None:
+        return
+    tip = None if known.tip is None else (position.ledger_of(known.tip), known.tip_closed_at)
+    if words := contradiction(held, origin=position.ledger_of(known.origin), tip=tip):
+        raise errors.ChainReset(words, cure=_CURE)
+    if kept is not None:
+        await _check_event(source, kept)
+
+
+def contradiction(held: Health, *, origin: int, tip: tuple[int, int] | None) -> str | None:
+    """Why a node's range is not of the chain whose ledger `origin` we began behind, and `tip` (ledger, close) read; or None."""
+    if held.latest_ledger < origin:
+        return (
+            f"the latest ledger of {held.node} is {held.latest_ledger}, and we began with ledger {origin + 1}: "
+            "ledger numbers began anew"
+        )
+    if tip is None or held.latest_close_time is None or held.oldest_close_time is None:
+        return None
+    ledger, closed_at = tip
+    known = f"ledger {ledger}, which closed at {closed_at}"
+    if ledger >= held.oldest_ledger and closed_at < held.oldest_close_time:
+        return f"{held.node} says that ledger {held.oldest_ledger} closed at {held.oldest_close_time}: after {known}"
+    if ledger > held.latest_ledger and closed_at < held.latest_close_time:
+        return f"{held.node} says that ledger {held.latest_ledger} closed at {held.latest_close_time}: after {known}"
+    return None
+
+
+async def _check_event(source: Source, kept: Any) -> None:
+    """Reading always begins with a whole ledger, so what is kept is the first event that its contract has in its ledger."""
+    ledger = position.ledger_of(kept.position)
+    try:
+        page = await source.events(contracts=[kept.contract], start_ledger=ledger, limit=1)
+    except errors.LedgerOutOfRange:
+        return  # the range moved on, or another node answered: the next check tells
+    first = page.events[0] if page.events else None
+    if first is None or (first.id, first.tx_hash) != (kept.position, kept.tx_hash):
+        found = "another event" if first is not None and first.ledger == ledger else "none"
+        raise errors.ChainReset(
+            f"ledger {ledger} of {page.node} has {found} where event {kept.position} of transaction {kept.tx_hash} was read: "
+            "the network was reset",
+            cure=_CURE,
+        )

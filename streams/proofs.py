@@ -1,0 +1,201 @@
+"""What the log proves of a scope, in PostgreSQL: where it begins, what is covered or superseded, and the gaps.
+
+The state of a gap follows from what is covered, so it is the same whatever the order in which the frames came.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import func, insert, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared import chain_tables as tables
+from shared import coverage, coverage_store, errors, frames, position
+from streams.digest import Begun, Digest, Noted, Proof
+
+BEFORE_THE_START = "before the start of the stream"
+BEFORE_IT_WAS_NAMED = "before the contract was added to the settings"
+
+
+async def record(connection: AsyncConnection, content: Digest, *, partition: int) -> None:
+    """Write what a batch says of its scope. Raises FrameInvalid where the log does not begin with an origin."""
+    for kind, told in groupby(content.told, key=type):
+        await _record_told(connection, kind, list(told), scope=content.scope, partition=partition)
+    if content.told:
+        await _judge_gaps(connection, scope=content.scope)
+    if content.tip is not None:
+        await _record_tip(connection, *content.tip, scope=content.scope)
+    if content.anchors:
+        await _keep_anchors(connection, content.anchors, scope=content.scope)
+
+
+async def _record_told(
+    connection: AsyncConnection, kind: type, told: Sequence[Any], *, scope: str, partition: int
+) -> None:
+    """Write what frames of one kind, next to each other in the log, have told."""
+    if kind is Begun:
+        for begun in told:
+            await _record_origin(connection, begun.origin, begun.at, partition=partition)
+        return
+    contracts = await _contracts(connection, scope=scope, partition=partition)
+    if kind is Noted:
+        for noted in told:
+            await _note(connection, noted.gap, contracts, at=noted.at)
+    else:
+        await _close(connection, told, scope=scope, contracts=contracts)
+
+
+async def _contracts(connection: AsyncConnection, *, scope: str, partition: int) -> tuple[str, ...]:
+    """The contracts that the scope has named so far; raises FrameInvalid where it has not begun in this partition."""
+    known = await coverage_store.read_scope(connection, scope=scope)
+    if known is None or known.partition != partition:
+        raise errors.FrameInvalid(
+            f"partition {partition} tells of {scope}, which has not begun there",
+            cure="point CHAINTRUE_DATABASE__URL and CHAINTRUE_KAFKA__TOPIC at what belongs together",
+        )
+    return tuple(known.contracts)
+
+
+async def _record_origin(connection: AsyncConnection, origin: frames.Origin, at: int | None, *, partition: int) -> None:
+    """Begin the scope, or add contracts to it. What lies before the position is not read of those that are new: a gap.
+
+    An origin that names nothing new is of another indexer that began at the same moment, and says nothing.
+    """
+    known = await coverage_store.read_scope(connection, scope=origin.scope)
+    held: Sequence[str] = () if known is None else known.contracts
+    new = [contract for contract in origin.contracts if contract not in held]
+    if not new:
+        return
+    if known is None:
+        row = {
+            "scope": origin.scope,
+            "partition": partition,
+            "network": origin.network,
+            "contracts": new,
+            "origin": origin.through,
+            "began_at": at,
+        }
+        await connection.execute(insert(tables.scopes).values(row))
+    else:
+        statement = update(tables.scopes).where(tables.scopes.c.scope == origin.scope)
+        await connection.execute(statement.values(contracts=[*held, *new]))
+    if origin.through > position.START:
+        gap = frames.Gap(
+            network=origin.network,
+            scope=origin.scope,
+            after=position.START,
+            through=origin.through,
+            reason=BEFORE_THE_START if known is None else BEFORE_IT_WAS_NAMED,
+        )
+        await _note(connection, gap, new, at=at)
+
+
+async def _note(connection: AsyncConnection, gap: frames.Gap, contracts: Sequence[str], *, at: int | None) -> None:
+    row = {
+        "scope": gap.scope,
+        "after": gap.after,
+        "through": gap.through,
+        "contracts": list(contracts),
+        "reason": gap.reason,
+        "state": coverage.GapState.OPEN.value,
+        "noted_at": at,
+    }
+    await connection.execute(upsert(tables.gaps).values(row).on_conflict_do_nothing())
+
+
+async def _close(
+    connection: AsyncConnection, proofs: Iterable[Proof], *, scope: str, contracts: tuple[str, ...]
+) -> None:
+    held = await coverage_store.read(connection, scope=scope)
+    covered = dict(held.covered)
+    for proof in proofs:
+        for contract in proof.contracts or contracts:
+            if proof.ledger is not None:
+                await _supersede(connection, proof.range, proof.ledger, scope=scope, contract=contract)
+            else:
+                covered[contract] = coverage.add(covered.get(contract, coverage.NOTHING), proof.range)
+    await _extend(connection, held.covered, covered, scope=scope)
+
+
+async def _extend(
+    connection: AsyncConnection,
+    before: Mapping[str, coverage.Coverage],
+    now: Mapping[str, coverage.Coverage],
+    *,
+    scope: str,
+) -> None:
+    """Write the coverage of the contracts that gained some."""
+    table = tables.coverage
+    new: list[dict[str, Any]] = []
+    for contract, ranges in sorted(now.items()):
+        held = before.get(contract, coverage.NOTHING)
+        gone = [one.after for one in held if one not in ranges]
+        if gone:
+            columns = table.c
+            await connection.execute(
+                table.delete().where(columns.scope == scope, columns.contract == contract, columns.after.in_(gone))
+            )
+        new += [
+            {"scope": scope, "contract": contract, "after": one.after, "through": one.through}
+            for one in ranges
+            if one not in held
+        ]
+    if new:
+        await connection.execute(insert(table), new)
+
+
+async def _supersede(
+    connection: AsyncConnection, held: coverage.Range, ledger: int, *, scope: str, contract: str
+) -> None:
+    row = {"scope": scope, "contract": contract, "after": held.after, "through": held.through, "ledger": ledger}
+    statement = upsert(tables.superseded).values(row)
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["scope", "contract", "after", "through"],
+            set_={"ledger": func.greatest(tables.superseded.c.ledger, statement.excluded.ledger)},
+        )
+    )
+
+
+async def _judge_gaps(connection: AsyncConnection, *, scope: str) -> None:
+    """Bring the states of the gaps up to date. A closed one never opens again: coverage only grows."""
+    gaps = await coverage_store.gaps(connection, scope=scope, closed=False)
+    if not gaps:
+        return
+    held = await coverage_store.read(connection, scope=scope)
+    columns = tables.gaps.c
+    for gap in gaps:
+        state = coverage.gap_state(gap.range, map(held.of, gap.contracts))
+        if state is not gap.state:
+            where = (columns.scope == scope, columns.after == gap.range.after, columns.through == gap.range.through)
+            await connection.execute(update(tables.gaps).where(*where).values(state=state.value))
+
+
+async def _record_tip(connection: AsyncConnection, through: str, closed_at: int, *, scope: str) -> None:
+    scopes = tables.scopes
+    await connection.execute(
+        update(scopes)
+        .where(scopes.c.scope == scope)
+        .where(scopes.c.tip.is_(None) | (tuple_(scopes.c.tip, scopes.c.tip_closed_at) < tuple_(through, closed_at)))
+        .values(tip=through, tip_closed_at=closed_at)
+    )
+
+
+async def _keep_anchors(connection: AsyncConnection, anchors: Mapping[int, frames.Event], *, scope: str) -> None:
+    """The first of two events stays, whichever came first."""
+    table = tables.anchors
+    rows = [
+        {"scope": scope, "bucket": bucket, "position": event.id, "contract": event.contract, "tx_hash": event.tx_hash}
+        for bucket, event in sorted(anchors.items())
+    ]
+    statement = upsert(table).values(rows)
+    new = statement.excluded
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["scope", "bucket"],
+            set_={"position": new.position, "contract": new.contract, "tx_hash": new.tx_hash},
+            where=new.position < table.c.position,
+        )
+    )
