@@ -72,6 +72,32 @@ def stream(config: Path | None, as_json: bool, only: str | None) -> int:
     return running.run(work, stops=True)
 
 
+@cli.command(short_help="Read a range of ledgers anew, through the log.")
+@_config
+@_json
+@click.option("--from", "first", type=click.IntRange(min=1), required=True, help="The first ledger.")
+@click.option("--to", "last", type=click.IntRange(min=1), required=True, help="The last ledger.")
+def backfill(config: Path | None, as_json: bool, first: int, last: int) -> int:
+    """Read the ledgers from RPC once more, write them to the log, and wait until a running stream has applied them.
+
+    What the tables know already is not changed by it; what they missed is folded in.
+    """
+    from deploy import application, terminal
+    from deploy.commands import backfill as command
+
+    async def work(_: asyncio.Event) -> int:
+        settings = _load(application, config, *command.REQUIRED)
+        with terminal.progress("ledgers", first=first, last=last) as told:
+            done = await command.run(settings, first=first, last=last, on_progress=told)
+        if as_json:
+            terminal.show_json(done)
+        else:
+            terminal.out().print(f"The ledgers {first} to {last} were read: {done['events']} events are in the tables.")
+        return 0
+
+    return running.run(work)
+
+
 @cli.command(short_help="Compare the app with the chain; --repair mends it.", epilog=_EXIT_CODES)
 @_config
 @_json
@@ -119,13 +145,13 @@ def status(config: Path | None, as_json: bool, wait_ledger: int | None, timeout:
 
     async def work(_: asyncio.Event) -> int:
         settings = _load(application, config, "database.url")
-        scope = application.stream(settings).scope
+        stream = application.stream(settings)
         async with database.connect(settings.database, section="database") as engine:
             await migrations.check(engine)
             reached = None
             if wait_ledger is not None:
-                reached = await state.wait(engine, scope=scope, ledger=wait_ledger, timeout=timeout)
-            current = await state.read(settings, engine, scope=scope)
+                reached = await state.wait(engine, scope=stream.scope, ledger=wait_ledger, timeout=timeout)
+            current = await state.read(settings, engine, stream)
         if as_json:
             terminal.show_json(current.body)
             for trouble in current.degraded:

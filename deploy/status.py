@@ -8,9 +8,11 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared import coverage_store, errors, position, rpc
-from shared.coverage_store import Watermark
+from deploy import status_nodes
+from shared import coverage_store, rpc
+from shared.coverage_store import Gap, Watermark
 from shared.stepfi.settings import Settings
+from streams.application import Application
 from sweeper.report import json_value
 
 MAX_LAG_SECONDS = 120
@@ -18,10 +20,6 @@ MAX_LAG_SECONDS = 120
 MAX_LAG_LEDGERS = 24
 POLL_SECONDS = 0.25
 
-_GAPS = text("""
-SELECT gap.after, gap.through, gap.reason, gap.state, gap.contracts, gap.through = scope.origin AS before_the_start
-FROM chain.gaps AS gap JOIN chain.scopes AS scope USING (scope) WHERE gap.scope = :scope ORDER BY gap.after
-""")
 _UNDECODABLE = text("SELECT count(*) FROM chain.facts WHERE key >= 'undecodable:' AND key < 'undecodable;'")
 _SWEEPS = text("""
 SELECT run_id, mode, status, started_at, finished_at, report->'drift' AS drift
@@ -37,24 +35,32 @@ class Status:
     degraded: tuple[str, ...]
 
 
-async def read(settings: Settings, engine: AsyncEngine, *, scope: str) -> Status:
+async def read(settings: Settings, engine: AsyncEngine, application: Application) -> Status:
     """The state now; what RPC would have to tell is null where it does not answer."""
+    scope = application.scope
     async with engine.connect() as connection:
         reached = await coverage_store.watermark(connection, scope=scope)
-        gaps = [_gap(row) async for row in await connection.stream(_GAPS, {"scope": scope})]
+        known = await coverage_store.read_scope(connection, scope=scope)
+        gaps = await coverage_store.gaps(connection, scope=scope)
+        unknown = await application.unknowable(connection)
         undecodable = (await connection.execute(_UNDECODABLE)).scalar_one()
         sweeps = [_sweep(row) for row in await connection.execute(_SWEEPS)]
-    health, silence = await _ask(settings)
+    nodes = await status_nodes.ask(settings)
     body = {
         "watermark_ledger": None if reached is None else reached.ledger,
-        "latest_ledger": None if health is None else health.latest_ledger,
-        "lag_seconds": _lag(reached, health),
-        "retention_margin_ledgers": _margin(reached, health),
-        "gaps": [{name: value for name, value in gap.items() if name != "expected"} for gap in gaps],
+        "latest_ledger": nodes.latest_ledger,
+        "lag_ledgers": None if reached is None or nodes.health is None else _behind(reached, nodes.health),
+        "lag_seconds": _lag(reached, nodes.health),
+        "retention_margin_ledgers": _margin(reached, nodes.health),
+        "gaps": [_gap(gap) for gap in gaps],
+        "unknown": [{"what": one.what, "count": one.count} for one in unknown],
         "undecodable_events": undecodable,
+        "nodes": nodes.to_json(),
         "last_sweeps": sweeps,
     }
-    return Status(body, tuple(_troubles(body, gaps, silence)))
+    expected = None if known is None else known.origin
+    lacking = [gap for gap in gaps if not gap.is_closed and gap.range.through != expected]
+    return Status(body, tuple(_troubles(body, lacking, nodes.silence)))
 
 
 async def watermark(engine: AsyncEngine, *, scope: str) -> int:
@@ -74,30 +80,15 @@ async def wait(engine: AsyncEngine, *, scope: str, ledger: int, timeout: float) 
     return True
 
 
-async def _ask(settings: Settings) -> tuple[rpc.Health | None, str]:
-    """What a node holds; or why none told."""
-    try:
-        settings.require("rpc.urls", "network.passphrase")
-        async with rpc.Client(
-            urls=settings.rpc.urls,
-            passphrase=settings.network.passphrase or "",
-            timeout_seconds=settings.rpc.timeout_seconds,
-            max_attempts=2,
-            call_seconds=settings.rpc.timeout_seconds,
-        ) as client:
-            return await client.health(), ""
-    except (errors.RpcError, errors.SettingError) as error:
-        return None, str(error.args[0])
-
-
-def _gap(row: Any) -> dict[str, Any]:
+def _gap(gap: Gap) -> dict[str, Any]:
+    first, last = gap.ledgers
     return {
-        "from_ledger": max(1, position.ledger_of(row.after) + position.ends_ledger(row.after)),
-        "to_ledger": position.ledger_of(row.through),
-        "contracts": list(row.contracts),
-        "reason": row.reason,
-        "state": row.state,
-        "expected": row.before_the_start,
+        "from_ledger": first,
+        "to_ledger": last,
+        "contracts": list(gap.contracts),
+        "reason": gap.reason,
+        "state": gap.state.value,
+        "age_seconds": None if gap.noted_at is None else max(0, int(time.time()) - gap.noted_at),
     }
 
 
@@ -114,18 +105,22 @@ def _lag(reached: Watermark | None, health: rpc.Health | None) -> int | None:
     return max(0, health.latest_close_time - reached.closed_at)
 
 
+def _behind(reached: Watermark, health: rpc.Health) -> int:
+    return max(0, health.latest_ledger - reached.ledger)
+
+
 def _margin(reached: Watermark | None, health: rpc.Health | None) -> int | None:
     return None if reached is None or health is None else reached.ledger + 1 - health.oldest_ledger
 
 
-def _troubles(body: dict[str, Any], gaps: list[dict[str, Any]], silence: str) -> list[str]:
+def _troubles(body: dict[str, Any], lacking: list[Gap], silence: str) -> list[str]:
     troubles = []
     if body["watermark_ledger"] is None:
         troubles.append("nothing was indexed yet: run `chaintrue stream`")
     if body["latest_ledger"] is None:
         troubles.append(f"how far behind the tables are is not known: {silence}")
     elif body["watermark_ledger"] is not None:
-        behind = body["latest_ledger"] - body["watermark_ledger"]
+        behind = body["lag_ledgers"]
         if behind > MAX_LAG_LEDGERS or (body["lag_seconds"] or 0) > MAX_LAG_SECONDS:
             troubles.append(f"the tables are behind the chain by {_count(behind, 'ledger')}")
         if body["retention_margin_ledgers"] < 0:
@@ -133,9 +128,7 @@ def _troubles(body: dict[str, Any], gaps: list[dict[str, Any]], silence: str) ->
                 f"RPC no longer holds what comes next, {_count(-body['retention_margin_ledgers'], 'ledger')}"
             )
     troubles += [
-        f"ledgers {gap['from_ledger']} to {gap['to_ledger']} are missing: {gap['reason']}"
-        for gap in gaps
-        if gap["state"] in ("open", "filling") and not gap["expected"]
+        f"ledgers {gap.ledgers[0]} to {gap.ledgers[1]} are missing ({gap.state}): {gap.reason}" for gap in lacking
     ]
     if body["undecodable_events"]:
         troubles.append(f"{_count(body['undecodable_events'], 'event')} could not be decoded")

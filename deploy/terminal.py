@@ -2,11 +2,14 @@
 
 import re
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress
 
 from sweeper.report import json_value
 
@@ -22,6 +25,14 @@ def out() -> Console:
 def err() -> Console:
     """The console of progress; silent where nobody watches."""
     return Console(stderr=True, highlight=False, quiet=not sys.stderr.isatty())
+
+
+@contextmanager
+def progress(words: str, *, first: int, last: int) -> Iterator[Callable[[int], None]]:
+    """A bar from `first` to `last`, both inclusive, that is told the last one that is done; silent where nobody watches."""
+    with Progress(console=err(), transient=True) as bars:
+        task = bars.add_task(words, total=last - first + 1)
+        yield lambda done: bars.update(task, completed=done - first + 1)
 
 
 def show_json(value: Any) -> None:

@@ -17,11 +17,13 @@ def show(status: Status, *, console: Console) -> None:
     facts = Table.grid(padding=(0, 2))
     facts.add_row("Watermark", f"ledger {_known(body['watermark_ledger'])}")
     facts.add_row("Chain", f"ledger {_known(body['latest_ledger'])}")
-    facts.add_row("Lag", _with_unit(body["lag_seconds"], "s"))
+    facts.add_row("Lag", f"{_with_unit(body['lag_ledgers'], 'ledgers')}, {_with_unit(body['lag_seconds'], 's')}")
     facts.add_row("Retention margin", _with_unit(body["retention_margin_ledgers"], "ledgers"))
     facts.add_row("Undecodable events", str(body["undecodable_events"]))
     console.print(facts)
-    _show_rows("Gaps", body["gaps"], ("from_ledger", "to_ledger", "state", "reason"), console)
+    _show_rows("Gaps", body["gaps"], ("from_ledger", "to_ledger", "state", "age_seconds", "reason"), console)
+    _show_rows("Not known, for the events are lost", body["unknown"], ("what", "count"), console)
+    _show_rows("RPC nodes", body["nodes"], ("node", "oldest_ledger", "latest_ledger", "trouble"), console)
     sweeps = [
         {**one, "started_at": f"{one['started_at'][:19]}Z", "drift": _drift(one["drift"])}
         for one in body["last_sweeps"]

@@ -120,3 +120,13 @@ async def gaps(connection: AsyncConnection, *, scope: str, closed: bool = True) 
         )
         for row in await connection.execute(query)
     ]
+
+
+def missed_sql(*, contract: str, since: str, until: str) -> str:
+    """A SQL condition: events of the contract in (since, until] may have been missed. The arguments are SQL expressions."""
+    within = f"AND missed.through > {since} AND missed.after < {until}"
+    return (
+        f"(EXISTS (SELECT FROM chain.superseded AS missed WHERE missed.contract = {contract} {within})"
+        f" OR EXISTS (SELECT FROM chain.gaps AS missed WHERE missed.state IN ('open', 'filling')"
+        f" AND {contract} = ANY(missed.contracts) {within}))"
+    )

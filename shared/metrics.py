@@ -69,6 +69,12 @@ apply_seconds = Histogram(
 rpc_requests_total = Counter(
     "chaintrue_rpc_requests_total", "Requests to Stellar RPC nodes.", ["method", "outcome"], registry=registry
 )
+rpc_node_trusted = Gauge(
+    "chaintrue_rpc_node_trusted",
+    "1 while the node is asked first, 0 while it is distrusted.",
+    ["node"],
+    registry=registry,
+)
 retention_margin_ledgers = Gauge(
     "chaintrue_retention_margin_ledgers",
     "Ledgers between the indexer and the oldest ledger that RPC holds; NaN until known.",

@@ -38,6 +38,11 @@ def end_of(ledger: int) -> str:
     return f"{ledger << 32 | _LAST_OF_LEDGER:019d}-{_LAST_INDEX:010d}"
 
 
+def before_observations(ledger: int) -> str:
+    """Behind every event of the ledger, and before what was observed at its end."""
+    return f"{ledger << 32 | _LAST_OF_LEDGER:019d}-{_LAST_INDEX - 1:010d}"
+
+
 def ends_ledger(position: str) -> bool:
     """Whether nothing of its ledger can lie behind this position."""
     return position == end_of(ledger_of(position))

@@ -1,6 +1,7 @@
 """The seam to an application: what the engine needs to be told of its contracts. `streams/stepfi/` is the first one."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -45,3 +46,36 @@ class Application(Protocol):
     async def wanted(self, connection: AsyncConnection, *, limit: int) -> list[str]:
         """The ledger keys (base64) to observe next, at most `limit`, oldest wish first; [] when nothing is wanted."""
         ...
+
+    async def unseen(
+        self, connection: AsyncConnection, *, since: str, contracts: Sequence[str], after: str | None, limit: int
+    ) -> "Unseen":
+        """Entities of the contracts that were not observed behind `since`, at most `limit`, from behind the cursor `after`.
+
+        Entities that others stand on (a counter) come first.
+        """
+        ...
+
+    async def seen_since(self, connection: AsyncConnection, *, since: str, contracts: Sequence[str]) -> str | None:
+        """Of the observations of the contracts' entities behind `since` the oldest; None where there is none."""
+        ...
+
+    async def unknowable(self, connection: AsyncConnection) -> list["Unknown"]:
+        """What only lost events could have told of the state that is known, so that it is listed and not invented."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """Ledger keys (base64), and the cursor of what comes behind them; None at the end."""
+
+    keys: list[str]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """So many entities of which this is not known, in words."""
+
+    what: str
+    count: int

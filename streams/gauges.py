@@ -1,24 +1,27 @@
-"""What the tables know, as metrics: watermark, lag and gaps."""
+"""What the tables know, as metrics: watermark, lag and gaps; and which RPC nodes are trusted."""
 
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import coverage_store, metrics, transient
+from shared.rpc import NodeState
 
 log = structlog.get_logger()
 
 PERIOD_SECONDS = 5.0
 
 
-async def watch(engine: AsyncEngine, *, scopes: Sequence[str]) -> None:
-    """Read them every few seconds, until cancelled."""
+async def watch(engine: AsyncEngine, *, scopes: Sequence[str], nodes: Callable[[], Iterable[NodeState]]) -> None:
+    """Read them every few seconds, until cancelled. `nodes` tells of the RPC nodes that this process asks."""
     while True:
+        for node in nodes():
+            metrics.rpc_node_trusted.labels(node.url_shown).set(node.trusted)
         try:
             async with engine.connect() as connection:
                 await refresh(connection, scopes=scopes)

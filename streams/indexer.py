@@ -5,14 +5,14 @@ where we stand. A page's cursor is the only proof of what was scanned: `latestLe
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
 from shared import errors, frames, metrics, position
-from shared.rpc.answers import EventPage
+from streams.scanner import EventSource, Scanner
 
 log = structlog.get_logger()
 
@@ -20,25 +20,9 @@ MERGE_SECONDS = 5.0
 """An empty range is sent with the next event or after this time."""
 MERGE_LEDGERS = 5_000
 """A longer empty range is sent at once: in a catch-up the tables shall move on, and a frame for so many ledgers is cheap."""
-EDGE_LEDGERS = 64
-"""A page that begins this close to the oldest ledger may lose rows to the node's trimming while it is read."""
 NEAR_TIP_LEDGERS = 100
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
-
-
-class EventSource(Protocol):
-    """What the indexer needs of the RPC client."""
-
-    async def events(
-        self,
-        *,
-        contracts: Sequence[str],
-        start_ledger: int | None = None,
-        cursor: str | None = None,
-        limit: int = 1000,
-        node: str | None = None,
-    ) -> EventPage: ...
 
 
 class FrameSink(Protocol):
@@ -107,7 +91,10 @@ def new_contracts(recorded: Sequence[str], named: Sequence[str], *, scope: str) 
 
 
 class Indexer:
-    """Reads on from where the log stands, until it is cancelled. Holds one page, and the bounds of an empty range."""
+    """Reads on from where the log stands, until it is cancelled. Holds one page, and the bounds of an empty range.
+
+    `check_chain` raises ChainReset where the nodes hold another chain than the one that was read: asked when they are behind it.
+    """
 
     def __init__(
         self,
@@ -118,13 +105,14 @@ class Indexer:
         through: str,
         page_limit: int,
         poll_seconds: float,
+        check_chain: Callable[[], Awaitable[None]],
         merge_seconds: float = MERGE_SECONDS,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        self._source = source
+        self._scanner = Scanner(source, contracts=scope.contracts, limit=page_limit)
         self._sink = sink
         self._scope = scope
-        self._limit = page_limit
+        self._check_chain = check_chain
         self._poll_seconds = poll_seconds
         self._merge_seconds = merge_seconds
         self._clock = clock or asyncio.get_running_loop().time
@@ -168,10 +156,10 @@ class Indexer:
 
     async def step(self) -> bool:
         """Take one page into the log; says whether nothing lies behind it yet."""
-        page = await self._ask()
-        self._latest = max(self._latest, page.latest_ledger)
-        if not await self._stood_still(page):
+        page = await self._scanner.page(self._cursor, start=self._start)
+        if page is None:
             return False
+        self._latest = max(self._latest, page.latest_ledger)
         self._start = None
         self._cursor = page.cursor
         metrics.retention_margin_ledgers.set(position.ledger_of(page.cursor) - page.oldest_ledger)
@@ -207,31 +195,6 @@ class Indexer:
         ledgers = position.ledger_of(self._cursor) - position.ledger_of(self._written)
         return ledgers >= MERGE_LEDGERS or now - self._empty_since >= self._merge_seconds
 
-    async def _ask(self, *, cursor: str | None = None, node: str | None = None, limit: int | None = None) -> EventPage:
-        start = self._start if cursor is None else None
-        return await self._source.events(
-            contracts=self._scope.contracts,
-            start_ledger=start,
-            cursor=None if start is not None else cursor or self._cursor,
-            limit=limit or self._limit,
-            node=node,
-        )
-
-    async def _stood_still(self, page: EventPage) -> bool:
-        """Whether the node had trimmed nothing of the page's ledgers when the page had been read.
-
-        Near the oldest ledger rows can go between the node's look at its range and its look at its rows, so the page counts only
-        once the same node has answered again, and still holds the ledger at which the page begins.
-        """
-        first = position.complete_ledger(self._cursor) + 1
-        if first - page.oldest_ledger >= EDGE_LEDGERS:
-            return True
-        again = await self._ask(cursor=page.cursor, node=page.node, limit=1)
-        if again.oldest_ledger <= first:
-            return True
-        log.info("a page at the oldest ledger was trimmed while it was read", ledger=first, oldest=again.oldest_ledger)
-        return False
-
     async def _out_of_range(self, error: errors.LedgerOutOfRange) -> bool:
         """Go on where the nodes can; says whether they are behind us, so that waiting is all there is to do."""
         await self.flush()
@@ -246,6 +209,7 @@ class Indexer:
             case Ahead():
                 if not self._troubled:
                     log.warning("the RPC node is behind the log; waiting", latest=error.latest, cursor=self._cursor)
+                    await self._check_chain()
                 self._troubled = True
                 return True
 

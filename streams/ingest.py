@@ -1,4 +1,4 @@
-"""RPC to Kafka, as the one active process of the scope does it: indexer and observer, from where the log stands."""
+"""RPC to Kafka, as the one active process of the scope does it: indexer, observer and filler, from where the log stands."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -12,8 +12,11 @@ from shared import kafka, metrics, position, rpc
 from shared.settings import EngineSettings
 from streams import anchor, indexer, leadership, log_reader, scopes, topic
 from streams.application import Application
+from streams.filler import Filler
 from streams.indexer import Indexer, Scope
+from streams.observations import Observations
 from streams.observer import Observer
+from streams.reread import Rereader
 
 log = structlog.get_logger()
 
@@ -33,7 +36,7 @@ class Surroundings:
 
 
 async def ingest(around: Surroundings, application: Application) -> None:
-    """Index and observe whenever this process is the active one of the scope; ends by cancellation, or by what no waiting
+    """Index, observe and fill whenever this process is the active one of the scope; ends by cancellation, or by what no waiting
     mends."""
 
     async def work() -> None:
@@ -55,16 +58,26 @@ async def _session(around: Surroundings, application: Application) -> None:
             through=through,
             page_limit=settings.rpc.page_limit,
             poll_seconds=settings.rpc.poll_seconds,
+            check_chain=lambda: anchor.check_chain(around.engine, around.client, scope=scope.name),
         )
+        observations = Observations(engine=around.engine, source=around.client, sink=writer, scope=scope)
         observing = Observer(
             engine=around.engine,
             wanted=application.wanted,
-            source=around.client,
-            sink=writer,
+            observations=observations,
             scope=scope,
             tip=lambda: reading.latest_ledger if reading.near_tip else None,
         )
-        await all_of(reading.run(), observing.run())
+        filling = Filler(
+            engine=around.engine,
+            source=around.client,
+            sink=writer,
+            scope=scope,
+            rereader=Rereader(engine=around.engine, application=application, observations=observations),
+            page_limit=settings.rpc.page_limit,
+            near_tip=lambda: reading.near_tip,
+        )
+        await all_of(reading.run(), observing.run(), filling.run())
 
 
 async def _stand(around: Surroundings, application: Application, writer: kafka.Writer) -> tuple[Scope, str]:
@@ -84,6 +97,7 @@ async def _stand(around: Surroundings, application: Application, writer: kafka.W
         through = position.end_of(ledger - 1)
         await indexer.begin(writer, scope, through=through)
         return scope, through
+    await anchor.check_chain(around.engine, around.client, scope=scope.name)
     standing = await log_reader.standing(settings.kafka, network=scope.network, partition=partition)
     if indexer.new_contracts(standing.contracts, scope.contracts, scope=scope.name):
         await indexer.begin(writer, scope, through=standing.through)

@@ -8,7 +8,6 @@ again with each later fact; one observation at the end answers them all.
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 from sqlalchemy import func, select
@@ -16,26 +15,17 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import chain_tables as tables
-from shared import errors, frames, position, transient
-from shared.rpc.answers import EntriesAnswer
-from streams.indexer import FrameSink, Scope
+from shared import errors, position, transient
+from streams.indexer import Scope
+from streams.observations import KEYS, Observations
 
 log = structlog.get_logger()
 
-KEYS = 200  # what getLedgerEntries takes
 POLL_SECONDS = 1.0
-APPLY_SECONDS = 30.0
-"""How long the worker may take to apply an observation before the work list is asked again."""
 PAUSE_SECONDS = 5.0
 FIRST_DELAY_LEDGERS = 2
 LONGEST_DELAY_LEDGERS = 17_280  # about a day
 REMEMBERED = 10_000
-
-
-class EntrySource(Protocol):
-    async def entries(
-        self, *, keys: Sequence[str], min_ledger: int | None = None, node: str | None = None
-    ) -> EntriesAnswer: ...
 
 
 Wanted = Callable[..., Awaitable[list[str]]]
@@ -88,21 +78,17 @@ class Observer:
         *,
         engine: AsyncEngine,
         wanted: Wanted,
-        source: EntrySource,
-        sink: FrameSink,
+        observations: Observations,
         scope: Scope,
         tip: Callable[[], int | None],
         poll_seconds: float = POLL_SECONDS,
-        apply_seconds: float = APPLY_SECONDS,
     ) -> None:
         self._engine = engine
         self._wanted = wanted
-        self._source = source
-        self._sink = sink
+        self._observations = observations
         self._scope = scope
         self._tip = tip
         self._poll_seconds = poll_seconds
-        self._apply_seconds = apply_seconds
         self._patience = Patience()
         self._troubled = False
 
@@ -139,32 +125,10 @@ class Observer:
         return len(due) > KEYS
 
     async def _observe(self, keys: Sequence[str], *, min_ledger: int) -> None:
-        """Ask, write, and wait for the worker: the list would name the same keys until it has applied them."""
-        answer = await self._source.entries(keys=keys, min_ledger=min_ledger)
-        entries = tuple(answer.entries.get(key) or frames.Entry(key=key, xdr=None) for key in keys)
-        observation = frames.Observation(
-            network=self._scope.network, scope=self._scope.name, latest_ledger=answer.latest_ledger, entries=entries
-        )
-        offsets = await self._sink.write(self._scope.partition, frames.cut_entries(observation))
-        self._patience.answered(keys, ledger=answer.latest_ledger)
-        try:
-            async with asyncio.timeout(self._apply_seconds):
-                await self._applied(offsets[-1])
-        except TimeoutError:
-            log.warning("observations are not applied yet; is a worker running?", offset=offsets[-1])
+        ledger, applied = await self._observations.make(keys, min_ledger=min_ledger)
+        self._patience.answered(keys, ledger=ledger)
+        if not applied:
             await asyncio.sleep(PAUSE_SECONDS)
-
-    async def _applied(self, offset: int) -> None:
-        offsets = tables.offsets.c
-        query = select(offsets.next_offset).where(offsets.partition == self._scope.partition)
-        pause = 0.02
-        while True:
-            async with self._engine.connect() as connection:
-                reached = (await connection.execute(query)).scalar_one_or_none()
-            if reached is not None and reached > offset:
-                return
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 1.0)
 
     async def _applied_ledger(self, connection: AsyncConnection) -> int | None:
         """The highest ledger that the tables have facts of: an older answer would not know what they ask for."""

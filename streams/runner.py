@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import structlog
 
-from shared import database, errors, metrics
+from shared import database, errors, metrics, rpc
 from shared.settings import EngineSettings
 from streams import gauges, topic
 from streams.application import Application
@@ -37,6 +37,7 @@ async def run(
         engine = await stack.enter_async_context(database.connect(settings.database, section="database"))
         await topic.verify(settings.kafka, scopes=len(applications))
         parts: dict[str, Coroutine[Any, Any, None]] = {}
+        client: rpc.Client | None = None
         if only != "worker":
             client = await stack.enter_async_context(rpc_client(settings))
             checked = await client.check()
@@ -53,7 +54,9 @@ async def run(
                 on_applied=count,
             )
             parts["worker"] = Worker(settings=settings.kafka, engine=engine, applier=applier).run()
-        parts["gauges"] = gauges.watch(engine, scopes=[one.scope for one in applications])
+        parts["gauges"] = gauges.watch(
+            engine, scopes=[one.scope for one in applications], nodes=lambda: [] if client is None else client.nodes
+        )
         await supervise(parts, stop=stop)
     log.info("the stream has stopped")
 

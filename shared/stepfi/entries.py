@@ -9,7 +9,7 @@ from shared.stepfi.events import Role
 
 LOAN_SHARDS = 32
 
-__all__ = ["instance_key", "loan_key", "read", "shares_key", "vendor_key"]
+__all__ = ["instance_key", "key_of", "loan_key", "read", "shares_key", "vendor_key"]
 
 
 def loan_key(creditline: str, loan_id: int) -> str:
@@ -26,6 +26,18 @@ def shares_key(pool: str, provider: str) -> str:
 def vendor_key(registry: str, vendor: str) -> str:
     """The base64 LedgerKey of a vendor."""
     return contract_data_key(registry, (scval.Symbol("Vendor"), scval.Address(vendor)))
+
+
+def key_of(kind: str, contract: str, identity: str) -> str:
+    """The base64 LedgerKey of an `instance`, or of a `loan`, `provider` or `vendor` by its id."""
+    match kind:
+        case "instance":
+            return instance_key(contract)
+        case "loan":
+            return loan_key(contract, int(identity))
+        case "provider":
+            return shares_key(contract, identity)
+    return vendor_key(contract, identity)
 
 
 def read(role: Role, data: ContractData) -> tuple[object, ...]:

@@ -1,6 +1,6 @@
 """StepFi for the stream: which facts its events and entries tell, and what of the ledger is to be read."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -13,9 +13,10 @@ from shared import ledger_entry as ledger
 from shared.stepfi import entries, events, values
 from shared.stepfi.events import Role
 from shared.stepfi.settings import Stepfi
+from streams.application import Unknown, Unseen
 from streams.facts import OBSERVED, Fact
 from streams.fold import Fold
-from streams.stepfi import contracts, loans, people, pool, wishes
+from streams.stepfi import contracts, loans, people, pool, rereading, wishes
 
 FOLDS = (
     contracts.CONTRACT,
@@ -93,9 +94,9 @@ class StepfiStream:
     def facts_of_origin(self, origin: frames.Origin) -> Iterable[Fact]:
         """The beginning asks for the instances of all contracts."""
         body = orjson.dumps({"contracts": origin.contracts, "through": origin.through}).decode()
+        at = position.before_observations(position.ledger_of(origin.through))
         for contract in origin.contracts:
-            key = f"contract:{contract}"
-            yield Fact(key=key, position=origin.through, kind="origin", body=body, payload=origin)
+            yield Fact(key=f"contract:{contract}", position=at, kind="origin", body=body, payload=origin)
 
     def restore(self, *, key: str, position: str, kind: str, body: str) -> Fact:
         """The fact of this key, decoded again from what was stored."""
@@ -118,6 +119,20 @@ class StepfiStream:
     async def wanted(self, connection: AsyncConnection, *, limit: int) -> list[str]:
         """The ledger keys that the tables ask for, the oldest wish first."""
         return await wishes.wanted(connection, limit=limit)
+
+    async def unseen(
+        self, connection: AsyncConnection, *, since: str, contracts: Sequence[str], after: str | None, limit: int
+    ) -> Unseen:
+        """Entities that were not observed behind `since`."""
+        return await rereading.unseen(connection, since=since, contracts=contracts, after=after, limit=limit)
+
+    async def seen_since(self, connection: AsyncConnection, *, since: str, contracts: Sequence[str]) -> str | None:
+        """The oldest of the observations behind `since`."""
+        return await rereading.seen_since(connection, since=since, contracts=contracts)
+
+    async def unknowable(self, connection: AsyncConnection) -> list[Unknown]:
+        """What only lost events could have told."""
+        return await rereading.unknowable(connection)
 
     def _role(self, contract: str) -> Role:
         try:

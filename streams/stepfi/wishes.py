@@ -85,16 +85,5 @@ async def wanted(connection: AsyncConnection, *, limit: int) -> list[str]:
         if len(keys) >= limit:
             break
         rows = await connection.execute(wish.query, {"limit": limit - len(keys)})
-        keys |= {_key(wish.kind, row.contract, row.id): None for row in rows}
+        keys |= {entries.key_of(wish.kind, row.contract, row.id): None for row in rows}
     return list(keys)
-
-
-def _key(kind: str, contract: str, identity: str) -> str:
-    match kind:
-        case "instance":
-            return entries.instance_key(contract)
-        case "loan":
-            return entries.loan_key(contract, int(identity))
-        case "provider":
-            return entries.shares_key(contract, identity)
-    return entries.vendor_key(contract, identity)

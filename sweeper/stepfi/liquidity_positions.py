@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import text
 
+from shared import coverage_store
 from shared.stepfi import amounts
 from sweeper import app_access
 from sweeper.comparison import Case, KeyRange
@@ -14,11 +15,8 @@ from sweeper.stepfi.wallets import ByWallet, Rule, Surroundings
 
 TABLE = "liquidity_positions"
 
-# Deposits and withdrawals in a range that was never read change the cost, and no entry tells it.
-_MISSED = """
-SELECT FROM chain.gaps AS missed
-WHERE entity.contract = ANY(missed.contracts) AND missed.state <> 'filled'
-  AND missed.through > entity.cost_since AND missed.after < entity.position"""
+# Deposits and withdrawals that were missed change the cost, and no entry tells it.
+_MISSED = coverage_store.missed_sql(contract="entity.contract", since="entity.cost_since", until="entity.position")
 
 
 class LiquidityPositions(ByWallet):
@@ -37,7 +35,7 @@ class LiquidityPositions(ByWallet):
         cost = amounts.to_app_sql("entity.cost", decimals=self._settings.amount_decimals)
         query = f"""
 SELECT entity.key, entity.position, entity.provider AS provider_wallet, entity.shares,
-  CASE WHEN NOT EXISTS ({_MISSED}) THEN {cost} END AS deposited_amount,
+  CASE WHEN NOT {_MISSED} THEN {cost} END AS deposited_amount,
   to_timestamp(entity.created_at) AS created_at
 FROM chain.liquidity_positions AS entity"""
         return query, {}

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -84,10 +85,47 @@ class World:
         finally:
             await connection.close()
 
+    @asynccontextmanager
+    async def streaming(self, **changes: str | None) -> AsyncIterator[asyncio.subprocess.Process]:
+        """`chaintrue stream` for the length of the block; it has to end well."""
+        process = await self.start("stream", **changes)
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(15):
+                _, said = await process.communicate()
+        assert process.returncode == 0, said.decode()
+
+    async def own(self, statement: str) -> list[Any]:
+        """The rows of a query on chaintrue's own database."""
+        connection = await asyncpg.connect(self.environment["CHAINTRUE_DATABASE__URL"])
+        try:
+            return [tuple(row) for row in await connection.fetch(statement)]
+        finally:
+            await connection.close()
+
+    async def until(self, statement: str, *, seconds: float = 60) -> None:
+        """Until the query on the own database gives a true value."""
+        async with asyncio.timeout(seconds):
+            while not (await self.own(statement))[0][0]:  # noqa: ASYNC110 - of another process
+                await asyncio.sleep(0.2)
+
 
 @asynccontextmanager
-async def deployment(kafka: services.RunningKafka, postgres: stack.Databases, history: Path) -> AsyncIterator[World]:
-    """A history played to its end, an application whose rows agree with it; nothing of chaintrue has run yet."""
+async def deployment(
+    kafka: services.RunningKafka,
+    postgres: stack.Databases,
+    history: Path,
+    *,
+    retention: int | None = None,
+    tip: int | None = None,
+) -> AsyncIterator[World]:
+    """A history played to `tip` (its end), an application whose rows agree with its end; nothing of chaintrue has run yet.
+
+    `retention`: how many ledgers the node keeps (all).
+    """
     name = uuid.uuid4().hex
     own, app = await postgres.create_database(f"own_{name}"), await postgres.create_database(f"app_{name}")
     truth = chain_truth.truth_at(history)
@@ -95,7 +133,7 @@ async def deployment(kafka: services.RunningKafka, postgres: stack.Databases, hi
     connection = await asyncpg.connect(app)
     await rows.insert(connection, rows.build(truth))
     await connection.close()
-    async with localnet.serve(history=history, retention=None) as net:
+    async with localnet.serve(history=history, retention=retention, tip=tip) as net:
         contracts = truth.contracts
         yield World(
             net,

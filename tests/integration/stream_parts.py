@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import chain_tables, coverage_store, frames, kafka, position
 from shared.settings import Database, EngineSettings, Kafka, Network, Rpc
+from streams.application import Unknown, Unseen
 from streams.facts import Fact
 from streams.fold import Fold
 
@@ -66,6 +67,31 @@ class Plain:
 
     def restore(self, *, key: str, position: str, kind: str, body: str) -> Fact:
         return Fact(key=key, position=position, kind=kind, body=body)
+
+    async def unseen(
+        self,
+        connection: AsyncConnection,
+        *,
+        since: str,
+        contracts: Sequence[str],  # noqa: ARG002 - it has one
+        after: str | None,  # noqa: ARG002 - all is on the first page
+        limit: int,  # noqa: ARG002 - all is on the first page
+    ) -> Unseen:
+        """The wishes that were not observed behind the position."""
+        seen = await self._seen(connection, since)
+        return Unseen([key for key in self.wishes if key not in seen], None)
+
+    async def seen_since(self, connection: AsyncConnection, *, since: str, contracts: Sequence[str]) -> str | None:  # noqa: ARG002 - it has one
+        return min((await self._seen(connection, since)).values(), default=None)
+
+    async def unknowable(self, connection: AsyncConnection) -> list[Unknown]:  # noqa: ARG002 - it has no state
+        return []
+
+    async def _seen(self, connection: AsyncConnection, since: str) -> dict[str, str]:
+        """Where each entry was observed behind the position."""
+        facts = chain_tables.facts.c
+        query = select(facts.key, facts.position).where(facts.kind == "entry", facts.position > since)
+        return {row.key.removeprefix("entry:"): row.position for row in await connection.execute(query)}
 
     async def wanted(self, connection: AsyncConnection, *, limit: int) -> list[str]:
         rows = await connection.execute(select(chain_tables.facts.c.key).where(chain_tables.facts.c.kind == "entry"))

@@ -17,19 +17,24 @@ from deploy import localnet, status, terminal_status
 from shared import chain_tables, position, recon_tables
 from shared import database as connections
 from shared.settings import Network, Rpc
-from shared.stepfi.settings import Settings
+from shared.stepfi.settings import Settings, Stepfi
 from streams import fact_partitions
+from streams.stepfi.application import StepfiStream
 from tests.integration.stream_parts import database_settings
 
-SCOPE = "stepfi"
+STREAM = StepfiStream(Stepfi())
+SCOPE = STREAM.scope
 CONTRACTS = ["CAKNWUFCM4ZB3W73TPZCYWBEJUCT4HLWLEGHYZFONSTXMGOMTWFNUZLG"]
 KEYS = {
     "watermark_ledger",
     "latest_ledger",
+    "lag_ledgers",
     "lag_seconds",
     "retention_margin_ledgers",
     "gaps",
+    "unknown",
     "undecodable_events",
+    "nodes",
     "last_sweeps",
 }
 
@@ -87,7 +92,7 @@ async def _gap(connection, after: int, through: int, reason: str) -> None:
 
 
 async def test_before_the_stream_began(engine: AsyncEngine, chain: localnet.Localnet) -> None:
-    current = await status.read(_settings(chain), engine, scope=SCOPE)
+    current = await status.read(_settings(chain), engine, STREAM)
     assert current.body.keys() == KEYS
     assert current.body["watermark_ledger"] is None
     assert current.body["latest_ledger"] == chain.latest_ledger
@@ -101,7 +106,7 @@ async def test_at_the_tip_it_is_healthy_and_the_time_before_the_start_is_a_gap(
 ) -> None:
     origin = chain.oldest_ledger + 9
     await _begun(engine, origin=origin, through=chain.latest_ledger, tip_closed_at=1)
-    current = await status.read(_settings(chain), engine, scope=SCOPE)
+    current = await status.read(_settings(chain), engine, STREAM)
     assert current.degraded == ()
     assert current.body["watermark_ledger"] == chain.latest_ledger
     assert current.body["lag_seconds"] == 0
@@ -113,6 +118,7 @@ async def test_at_the_tip_it_is_healthy_and_the_time_before_the_start_is_a_gap(
             "contracts": CONTRACTS,
             "reason": "before the start of the stream",
             "state": "open",
+            "age_seconds": None,
         }
     ]
     json.dumps(current.body)
@@ -123,7 +129,7 @@ async def test_a_stream_that_is_far_behind_is_degraded(
     engine: AsyncEngine, chain: localnet.Localnet, behind: int, degraded: bool
 ) -> None:
     await _begun(engine, origin=chain.oldest_ledger, through=chain.latest_ledger - behind)
-    current = await status.read(_settings(chain), engine, scope=SCOPE)
+    current = await status.read(_settings(chain), engine, STREAM)
     assert bool(current.degraded) is degraded
     assert current.body["lag_seconds"] is None  # when the ledger of the watermark closed is not known
 
@@ -131,7 +137,7 @@ async def test_a_stream_that_is_far_behind_is_degraded(
 async def test_the_lag_is_between_two_ledgers_of_the_chain(engine: AsyncEngine, chain: localnet.Localnet) -> None:
     latest = chain.recording.closed_at(chain.latest_ledger)
     await _begun(engine, origin=chain.oldest_ledger, through=chain.latest_ledger - 1, tip_closed_at=latest - 121)
-    current = await status.read(_settings(chain), engine, scope=SCOPE)
+    current = await status.read(_settings(chain), engine, STREAM)
     assert current.body["lag_seconds"] == 121
     assert current.degraded == ("the tables are behind the chain by 1 ledger",)
 
@@ -143,19 +149,19 @@ async def test_an_open_gap_and_undecodable_events_are_degraded(engine: AsyncEngi
         fact = {"key": "undecodable:C", "position": position.end_of(7), "kind": "X", "body": {}, "problem": "?"}
         await fact_partitions.make(connection, 0)
         await connection.execute(insert(chain_tables.facts).values(fact))
-    current = await status.read(_settings(chain), engine, scope=SCOPE)
+    current = await status.read(_settings(chain), engine, STREAM)
     assert current.body["gaps"][1]["from_ledger"] == chain.oldest_ledger + 6
     assert current.body["gaps"][1]["to_ledger"] == chain.oldest_ledger + 8
     assert current.body["undecodable_events"] == 1
     assert [trouble.partition(":")[0] for trouble in current.degraded] == [
-        f"ledgers {chain.oldest_ledger + 6} to {chain.oldest_ledger + 8} are missing",
+        f"ledgers {chain.oldest_ledger + 6} to {chain.oldest_ledger + 8} are missing (open)",
         "1 event could not be decoded",
     ]
 
 
 async def test_ledgers_that_rpc_has_dropped_are_told(engine: AsyncEngine, chain: localnet.Localnet) -> None:
     await _begun(engine, origin=5, through=chain.oldest_ledger - 4)
-    current = await status.read(_settings(chain), engine, scope=SCOPE)
+    current = await status.read(_settings(chain), engine, STREAM)
     assert current.body["retention_margin_ledgers"] == -3
     assert "RPC no longer holds what comes next, 3 ledgers" in current.degraded
 
@@ -167,7 +173,7 @@ async def test_without_an_answer_of_rpc_the_rest_is_told(
     engine: AsyncEngine, chain: localnet.Localnet, urls: tuple[str, ...], words: str
 ) -> None:
     await _begun(engine, origin=5, through=100)
-    current = await status.read(_settings(chain, urls=urls), engine, scope=SCOPE)
+    current = await status.read(_settings(chain, urls=urls), engine, STREAM)
     assert current.body["watermark_ledger"] == 100
     for name in ("latest_ledger", "lag_seconds", "retention_margin_ledgers"):
         assert current.body[name] is None
@@ -185,7 +191,7 @@ async def test_the_newest_sweeps_come_first(engine: AsyncEngine, chain: localnet
                 "report": {"drift": {"stale_status": hour}} if hour else None,
             }
             await connection.execute(insert(recon_tables.runs).values(values))
-    sweeps = (await status.read(_settings(chain), engine, scope=SCOPE)).body["last_sweeps"]
+    sweeps = (await status.read(_settings(chain), engine, STREAM)).body["last_sweeps"]
     assert [one["started_at"] for one in sweeps] == [f"2026-01-01T0{hour}:00:00Z" for hour in (6, 5, 4, 3, 2)]
     assert sweeps[0]["drift"] == {"stale_status": 6}
     assert sweeps[0].keys() == {"run_id", "mode", "status", "started_at", "finished_at", "drift"}
@@ -200,7 +206,7 @@ async def test_waiting_returns_as_soon_as_the_ledger_is_reached(engine: AsyncEng
 
 async def test_people_see_the_same_at_any_width(engine: AsyncEngine, chain: localnet.Localnet) -> None:
     await _begun(engine, origin=chain.oldest_ledger, through=chain.latest_ledger - 100)
-    current = await status.read(_settings(chain), engine, scope=SCOPE)
+    current = await status.read(_settings(chain), engine, STREAM)
     for width in (60, 80, 120):
         shown = io.StringIO()
         terminal_status.show(current, console=Console(width=width, file=shown))

@@ -84,6 +84,10 @@ class Log:
     def __init__(self) -> None:
         self.frames: list[frames.Frame] = []
         self.changed = asyncio.Event()
+        self.chain_checks = 0
+
+    async def check_chain(self) -> None:
+        self.chain_checks += 1
 
     async def write(self, partition: int, batch: Iterable[frames.Frame]) -> list[int]:
         assert partition == SCOPE.partition
@@ -122,6 +126,7 @@ def reading(node: Node, log: Log, *, through: str, limit: int = 1000, clock: Clo
         page_limit=limit,
         poll_seconds=0.001,
         clock=clock or Clock(),
+        check_chain=log.check_chain,
     )
 
 
