@@ -217,11 +217,12 @@ def demo(as_json: bool, keep: bool) -> int:
 
 
 def _load(application: Any, config: Path | None, *required: str, json_logs: bool = False) -> Any:
-    """The settings, and the logs as they say."""
-    from shared import log
+    """The settings, and the logs as they say. From here on no line shows a secret of theirs."""
+    from shared import log, masking
     from shared.settings import LogFormat
 
     settings = application.load(config, *required)
+    masking.conceal(settings.secrets())
     log.configure(LogFormat.JSON if json_logs else settings.log.format)
     return settings
 
@@ -229,7 +230,7 @@ def _load(application: Any, config: Path | None, *required: str, json_logs: bool
 def main() -> None:
     """The entry point. A wrong call ends with 1: 2 means drift here."""
     try:
-        sys.exit(cli.main(prog_name="chaintrue", standalone_mode=False))
+        running.end(cli.main(prog_name="chaintrue", standalone_mode=False))
     except click.ClickException as error:
         error.show()
         sys.exit(running.ERROR)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from deploy import status_nodes
+from deploy import status_nodes, status_undecodable
 from shared import coverage_store, rpc
 from shared.coverage_store import Gap, Watermark
 from shared.stepfi.settings import Settings
@@ -20,7 +20,6 @@ MAX_LAG_SECONDS = 120
 MAX_LAG_LEDGERS = 24
 POLL_SECONDS = 0.25
 
-_UNDECODABLE = text("SELECT count(*) FROM chain.facts WHERE key >= 'undecodable:' AND key < 'undecodable;'")
 _SWEEPS = text("""
 SELECT run_id, mode, status, started_at, finished_at, report->'drift' AS drift
 FROM recon.runs ORDER BY started_at DESC LIMIT 5
@@ -43,7 +42,7 @@ async def read(settings: Settings, engine: AsyncEngine, application: Application
         known = await coverage_store.read_scope(connection, scope=scope)
         gaps = await coverage_store.gaps(connection, scope=scope)
         unknown = await application.unknowable(connection)
-        undecodable = (await connection.execute(_UNDECODABLE)).scalar_one()
+        undecodable = await status_undecodable.read(connection)
         sweeps = [_sweep(row) for row in await connection.execute(_SWEEPS)]
     nodes = await status_nodes.ask(settings)
     body = {
@@ -54,7 +53,8 @@ async def read(settings: Settings, engine: AsyncEngine, application: Application
         "retention_margin_ledgers": _margin(reached, nodes.health),
         "gaps": [_gap(gap) for gap in gaps],
         "unknown": [{"what": one.what, "count": one.count} for one in unknown],
-        "undecodable_events": undecodable,
+        "undecodable_events": status_undecodable.total(undecodable),
+        "undecodable": undecodable,
         "nodes": nodes.to_json(),
         "last_sweeps": sweeps,
     }

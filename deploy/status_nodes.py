@@ -58,6 +58,7 @@ async def ask(settings: Settings) -> Nodes:
     async with rpc.Client(
         urls=settings.rpc.urls,
         passphrase=settings.network.passphrase or "",
+        ca_file=settings.rpc.ca_file,
         timeout_seconds=settings.rpc.timeout_seconds,
         max_attempts=2,
         call_seconds=settings.rpc.timeout_seconds,

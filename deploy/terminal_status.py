@@ -23,6 +23,7 @@ def show(status: Status, *, console: Console) -> None:
     console.print(facts)
     _show_rows("Gaps", body["gaps"], ("from_ledger", "to_ledger", "state", "age_seconds", "reason"), console)
     _show_rows("Not known, for the events are lost", body["unknown"], ("what", "count"), console)
+    _show_undecodable(body["undecodable"], console)
     _show_rows("RPC nodes", body["nodes"], ("node", "oldest_ledger", "latest_ledger", "trouble"), console)
     sweeps = [
         {**one, "started_at": f"{one['started_at'][:19]}Z", "drift": _drift(one["drift"])}
@@ -48,6 +49,24 @@ def _drift(counts: Mapping[str, int] | None) -> str:
     if counts is None:
         return "-"
     return "\n".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"
+
+
+def _show_undecodable(groups: Sequence[Mapping[str, Any]], console: Console) -> None:
+    rows = [
+        {
+            "contract": group["contract"] or "",
+            "event": group["event"] or "",
+            "reason": group["reason"],
+            "count": group["count"],
+            "ledgers": _ledgers(group["first_ledger"], group["last_ledger"]),
+        }
+        for group in groups
+    ]
+    _show_rows("Could not be decoded", rows, ("contract", "event", "reason", "count", "ledgers"), console)
+
+
+def _ledgers(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first} to {last}"
 
 
 def _show_rows(title: str, rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...], console: Console) -> None:

@@ -147,5 +147,6 @@ contracts = Table(
     Column("contract", Text, nullable=False),
     Column("wasm_hash", Text),
     position_column("upgraded_at"),
-    comment="The contracts of all scopes, by their instance entries. asked_at: start of the scope, or the newest upgrade.",
+    comment="The contracts of all scopes, by their instance entries. asked_at: start of the scope, the newest upgrade or "
+    "unread event.",
 )

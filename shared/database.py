@@ -3,6 +3,7 @@
 Sessions run in UTC and with a statement time-out, so that nothing waits for ever (I10).
 """
 
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from shared import errors
+from shared import errors, tls
 from shared.settings import Database, environment_name
 
 STATEMENT_TIMEOUT_SECONDS = 120
@@ -95,16 +96,42 @@ async def check(engine: AsyncEngine, *, section: str) -> None:
 
 
 def _words(cause: BaseException) -> str:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {tls.distrust(cause)}"
     return str(cause).strip().partition("\n")[0] or type(cause).__name__
 
 
+_OPTIONS = "correct the options behind the ? in {}: sslrootcert, sslcert and sslkey name files in PEM form"
+_CURES = (
+    ("rejected ssl", "switch TLS on in PostgreSQL; or take sslmode out of {}, if the way there is safe without"),
+    ("no encryption", "PostgreSQL lets nobody in without TLS: add ?sslmode=verify-full&sslrootcert=FILE to {}"),
+    ("ssl off", "PostgreSQL lets nobody in without TLS: add ?sslmode=verify-full&sslrootcert=FILE to {}"),
+    ("certificate", _OPTIONS),
+    ("sslmode", _OPTIONS),
+    ("unrecognized configuration parameter", _OPTIONS),
+    ("password", "correct the user or the password in {}"),
+    ("role", "correct the user or the password in {}"),
+    ("does not exist", "create that database, or correct its name in {}"),
+)
+"""Words of PostgreSQL or the driver, in lower case, and the cure; the first that fits."""
+
+
 def _cure(variable: str, cause: BaseException) -> str:
-    words = str(cause).lower()
-    if "password" in words or "role" in words:
-        return f"correct the user or the password in {variable}"
-    if "database" in words and "does not exist" in words:
-        return f"create that database, or correct its name in {variable}"
-    return f"start PostgreSQL there, or correct the host and port in {variable}"
+    if isinstance(cause, ssl.SSLError):
+        return _cure_of_tls(variable, cause)
+    said = str(cause).lower()
+    cures = (cure.format(variable) for words, cure in _CURES if words in said)
+    return next(cures, f"start PostgreSQL there, or correct the host and port in {variable}")
+
+
+def _cure_of_tls(variable: str, cause: ssl.SSLError) -> str:
+    if not isinstance(cause, ssl.SSLCertVerificationError):
+        return f"let sslcert and sslkey in {variable} name a certificate that PostgreSQL trusts, if it asks for one"
+    if cause.verify_code in tls.HOSTNAME_MISMATCH:
+        return f"let {variable} name the host as its certificate does"
+    if cause.verify_code == tls.EXPIRED:
+        return "renew the certificate of PostgreSQL"
+    return f"let sslrootcert in {variable} name the PEM file of the authority that signed PostgreSQL's certificate"
 
 
 def raw(connection: AsyncConnection) -> Any:

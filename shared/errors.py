@@ -4,7 +4,8 @@
     ├── SettingError         a setting is missing or wrong
     ├── NotMigrated          the own database has not the tables of this version
     ├── DatabaseUnreachable  PostgreSQL does not answer, or refuses us
-    ├── KafkaUnreachable     Kafka does not answer, or refuses us
+    ├── KafkaUnreachable     Kafka does not answer
+    │   └── KafkaRefused     Kafka refuses us, or we its certificate: no waiting mends that
     ├── TopicInvalid         the topic is missing, or not as `migrate` would make it
     ├── RpcError             everything that goes wrong with a Stellar RPC node
     │   ├── RpcUnavailable   no configured node gave an answer (retryable)
@@ -60,6 +61,12 @@ class KafkaUnreachable(ChaintrueError):
     """Kafka cannot be reached."""
 
     retryable = True
+
+
+class KafkaRefused(KafkaUnreachable):
+    """Kafka refuses the certificate, user or password of the settings, or is not trusted itself."""
+
+    retryable = False
 
 
 class TopicInvalid(ChaintrueError):

@@ -6,14 +6,14 @@ Whatever keeps us from Kafka ends in KafkaUnreachable, which names the setting.
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from shared import errors, frames, metrics
+from shared import errors, frames, kafka_faults, metrics
 from shared.settings import Kafka, environment_name
 
 log = structlog.get_logger()
@@ -23,6 +23,9 @@ MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 CLOSE_SECONDS = 5.0
 PRODUCE_SECONDS = 60.0
 """How long a frame may wait for its acknowledgement. A broker that restarts is back by then."""
+LOOK_SECONDS = 20.0
+REFUSALS = 3
+"""So many refusals in a row, LOOK_SECONDS apart, and no waiting will mend it."""
 
 
 def servers(settings: Kafka) -> list[str]:
@@ -32,8 +35,37 @@ def servers(settings: Kafka) -> list[str]:
     return [server.strip() for server in settings.bootstrap_servers.split(",") if server.strip()]
 
 
+def security(settings: Kafka) -> dict[str, Any]:
+    """What every client is told of TLS and users, in aiokafka's words; Faust's are made of it, too. Holds the password.
+
+    Raises SettingError for a file of certificates that is no longer what it was when the settings were read.
+    """
+    options: dict[str, Any] = {
+        "security_protocol": settings.security_protocol.value,
+        "ssl_context": settings.ssl_context(),
+    }
+    if settings.sasl_mechanism is not None and settings.sasl_password is not None:
+        options |= {
+            "sasl_mechanism": settings.sasl_mechanism.value,
+            "sasl_plain_username": settings.sasl_username,
+            "sasl_plain_password": settings.sasl_password.get_secret_value(),
+        }
+    return options
+
+
+def _connection(settings: Kafka) -> dict[str, Any]:
+    """What all clients have in common."""
+    return {
+        "bootstrap_servers": servers(settings),
+        "request_timeout_ms": int(settings.timeout_seconds * 1000),
+        **security(settings),
+    }
+
+
 def unreachable(settings: Kafka, cause: BaseException) -> errors.KafkaUnreachable:
     """The error for `cause`, in the words of the setting."""
+    if refusal := kafka_faults.refusal(cause, settings):
+        return refusal
     variable = environment_name("kafka", "bootstrap_servers")
     words = str(cause).strip().partition("\n")[0] or type(cause).__name__
     if isinstance(cause, TimeoutError):
@@ -54,6 +86,23 @@ async def reaching(settings: Kafka, *, seconds: float | None = None) -> AsyncIte
         raise unreachable(settings, error) from None
 
 
+async def until_refused(settings: Kafka) -> None:
+    """Look now and then whether Kafka still takes our certificate, user and password; raises KafkaRefused once it does not.
+
+    For clients that would try for ever, and never say why: those of Faust. Some brokers ask another server about their users,
+    so a single refusal counts for nothing.
+    """
+    refused = 0
+    shown = security(settings)  # what those clients show: files that were exchanged meanwhile are for the next start
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        cause = await kafka_faults.diagnose(servers(settings), settings, shown)
+        refusal = None if cause is None else kafka_faults.refusal(cause, settings)
+        refused = 0 if refusal is None else refused + 1
+        if refusal is not None and refused == REFUSALS:
+            raise refusal
+
+
 class _Client(Protocol):
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
@@ -62,11 +111,23 @@ class _Client(Protocol):
 @asynccontextmanager
 async def _running(client: _Client, settings: Kafka) -> AsyncIterator[None]:
     try:
-        async with reaching(settings):
-            await client.start()
+        await _start(client, settings)
         yield
     finally:
         await _close(client)
+
+
+async def _start(client: _Client, settings: Kafka) -> None:
+    """Start the client within the deadline. It says only that it failed, so on a failure we look for the cause ourselves."""
+    try:
+        async with asyncio.timeout(settings.timeout_seconds):
+            await client.start()
+    except TimeoutError as error:
+        raise unreachable(settings, error) from None
+    except (KafkaError, OSError, ValueError) as error:  # ValueError: a server that does not prove to know the password
+        cause = await kafka_faults.diagnose(servers(settings), settings, security(settings)) or error
+        known = kafka_faults.refusal(cause, settings) or kafka_faults.guess(cause, settings)
+        raise known or unreachable(settings, cause) from None
 
 
 async def _close(client: _Client) -> None:
@@ -93,9 +154,7 @@ class _Admin:
 
 @asynccontextmanager
 async def admin(settings: Kafka) -> AsyncIterator[AIOKafkaAdminClient]:
-    client = AIOKafkaAdminClient(
-        bootstrap_servers=servers(settings), request_timeout_ms=int(settings.timeout_seconds * 1000)
-    )
+    client = AIOKafkaAdminClient(**_connection(settings))
     async with _running(_Admin(client), settings):
         yield client
 
@@ -104,11 +163,10 @@ async def admin(settings: Kafka) -> AsyncIterator[AIOKafkaAdminClient]:
 async def consumer(settings: Kafka, *, group: str | None = None) -> AsyncIterator[AIOKafkaConsumer]:
     """A reader that joins no group: with `group` it may commit offsets for it, while nobody is in it."""
     client = AIOKafkaConsumer(
-        bootstrap_servers=servers(settings),
+        **_connection(settings),
         group_id=group,
         enable_auto_commit=False,
         auto_offset_reset="none",  # an offset that is gone is an error, never a silent jump
-        request_timeout_ms=int(settings.timeout_seconds * 1000),
         max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
     )
     async with _running(client, settings):
@@ -169,12 +227,11 @@ def _abandon(waiting: Sequence[asyncio.Future[object]]) -> None:
 async def writer(settings: Kafka) -> AsyncIterator[Writer]:
     """A writer of frames: with idempotence a batch is retried until acknowledged, and never stands twice or out of order."""
     client = AIOKafkaProducer(
-        bootstrap_servers=servers(settings),
+        **_connection(settings),
         enable_idempotence=True,
         acks="all",
         compression_type="lz4",
         max_request_size=MAX_MESSAGE_BYTES,
-        request_timeout_ms=int(settings.timeout_seconds * 1000),
     )
     async with _running(client, settings):
         yield Writer(client, settings)

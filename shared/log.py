@@ -4,31 +4,22 @@ Libraries log at WARNING and above, in one line each: what stops the process is 
 """
 
 import logging
-import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import structlog
 
+from shared.masking import mask
 from shared.settings import LogFormat
 
-HIDDEN = "***"
 _NOISY = ("aiokafka", "alembic", "faust", "mode", "asyncio", "kafka")
 # A service of mode that crashes logs its traceback once for each service around it; the worker raises the cause instead.
-_TOLD_ELSEWHERE = ("Crashed reason=", "[^---", "Unable connect to")
-
-_USERINFO = re.compile(r"(?<=://)[^/\s\"']+(?=@)")
-_ASSIGNED = re.compile(
-    r"(?i)([\w-]*(?:password|passwd|secret|token|api[_-]?key)[\"']?\s*[=:]\s*[\"']?)(?!\*\*\*)[^\s\"'&;,)}\]]+"
-)
+_TOLD_ELSEWHERE = ("Crashed reason=", "[^---", 'Unable connect to "', 'Unable to request metadata from "')
+REPEAT_SECONDS = 10.0
+_MESSAGES = 1000
 
 EventDict = MutableMapping[str, Any]
-
-
-def mask(text: str) -> str:
-    """The text without user names and passwords of addresses, and without values that are assigned to secret names."""
-    return _ASSIGNED.sub(rf"\g<1>{HIDDEN}", _USERINFO.sub(HIDDEN, text))
 
 
 def mask_line(_logger: object, _method: str, line: EventDict | str) -> str:
@@ -59,7 +50,7 @@ def configure(form: LogFormat, *, stream: TextIO | None = None, level: int = log
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[*_rendering(form, target), mask_line])
     )
-    handler.addFilter(_foreign)
+    handler.addFilter(_Foreign())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
@@ -78,11 +69,27 @@ def _rendering(form: LogFormat, target: TextIO) -> list[structlog.typing.Process
     return [clean, structlog.dev.ConsoleRenderer(colors=target.isatty(), exception_formatter=plain)]
 
 
-def _foreign(record: logging.LogRecord) -> bool:
-    """Of libraries: no lines that the error at the end repeats, and no tracebacks."""
-    if record.name.partition(".")[0] not in _NOISY:
+class _Foreign:
+    """Of libraries: no lines that the error at the end repeats, no tracebacks, and each message once in a while.
+
+    Without its broker aiokafka says thirty times in a second that it has none.
+    """
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, str], float] = {}
+
+    def __call__(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] not in _NOISY:
+            return True
+        record.exc_info = None
+        record.exc_text = None
+        text = record.msg if isinstance(record.msg, str) else str(record.msg)
+        if any(words in text for words in _TOLD_ELSEWHERE):
+            return False
+        before = self._told.get((record.name, text))
+        if before is not None and record.created - before < REPEAT_SECONDS:
+            return False
+        if len(self._told) >= _MESSAGES:  # messages that are no templates: forget them all, rather than grow
+            self._told.clear()
+        self._told[record.name, text] = record.created
         return True
-    record.exc_info = None
-    record.exc_text = None
-    text = record.msg if isinstance(record.msg, str) else str(record.msg)
-    return not any(words in text for words in _TOLD_ELSEWHERE)

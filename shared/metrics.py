@@ -7,12 +7,14 @@ import contextlib
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, push_to_gateway
-from prometheus_client.exposition import start_http_server
+from prometheus_client.exposition import basic_auth_handler, default_handler, start_http_server
 
 from shared import errors
 from shared.settings import Metrics, environment_name
@@ -145,11 +147,27 @@ def write_textfile(path: Path) -> None:
 
 
 def push(url: str) -> None:
-    """Push the metrics of now to a Prometheus Pushgateway, in place of what this job pushed before."""
+    """Push the metrics of now to a Prometheus Pushgateway, in place of what this job pushed before.
+
+    A user and a password in the address are sent as HTTP knows them (Basic), never as a part of the host.
+    """
     try:
-        push_to_gateway(url, job=JOB, registry=registry, timeout=PUSH_TIMEOUT_SECONDS)
-    except (OSError, ValueError) as error:
+        place, handler = _way(url)
+        push_to_gateway(place, job=JOB, registry=registry, timeout=PUSH_TIMEOUT_SECONDS, handler=handler)
+    except Exception as error:  # noqa: BLE001 - of more kinds than the library names; their words may quote the address
+        status = getattr(error, "code", None)
+        what = type(error).__name__ if status is None else f"HTTP {status}"
         raise errors.SettingError(
-            f"{environment_name('metrics', 'pushgateway_url')}: the gateway does not take metrics ({type(error).__name__})",
+            f"{environment_name('metrics', 'pushgateway_url')}: the gateway does not take metrics ({what})",
             cure="start the Pushgateway, or correct its address",
         ) from None
+
+
+def _way(url: str) -> tuple[str, Callable[..., Callable[[], None]]]:
+    """The address without its user part, and the handler that sends that."""
+    parts = urlsplit(url)
+    userinfo, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url, default_handler
+    user, _, password = (unquote(part) for part in userinfo.partition(":"))
+    return parts._replace(netloc=host).geturl(), partial(basic_auth_handler, username=user, password=password)

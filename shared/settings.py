@@ -1,5 +1,7 @@
 """Settings of the engine: environment `CHAINTRUE_…` with `__` between levels, or a TOML file, the environment first.
 
+A secret may stand in a file of its own (`…_FILE`, see `shared/secret_files.py`).
+
 An application adds its own section (see `shared/stepfi/settings.py`). A wrong value ends in a `SettingError` that names the
 setting as it is written in the environment, and never shows what it held: it may be a secret.
 """
@@ -10,20 +12,33 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from shared import errors
+from shared import errors, masking, secret_files, tls
+from shared.database_settings import Database
+from shared.kafka_settings import Kafka, SaslMechanism, SecurityProtocol
+from shared.section import FILE, PREFIX, SECRET, Section, environment_name, secret_settings
 
-PREFIX = "CHAINTRUE_"
+__all__ = [
+    "PREFIX",
+    "Database",
+    "EngineSettings",
+    "Kafka",
+    "Log",
+    "LogFormat",
+    "Metrics",
+    "Network",
+    "Policy",
+    "Rpc",
+    "SaslMechanism",
+    "Section",
+    "SecurityProtocol",
+    "Stream",
+    "Sweep",
+    "environment_name",
+]
+
 TESTS_PREFIX = "CHAINTRUE_TEST_"
 
 
@@ -40,18 +55,13 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-class Section(BaseModel):
-    """One level of the settings; a name that nobody knows is an error, not a silent default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
 class Network(Section):
     passphrase: str | None = None
 
 
 class Rpc(Section):
-    urls: Annotated[tuple[str, ...], NoDecode] = Field(default=(), repr=False)  # an address may hold an access key
+    urls: Annotated[tuple[str, ...], NoDecode, SECRET] = Field(default=(), repr=False)  # may hold access keys
+    ca_file: Path | None = None
     timeout_seconds: float = Field(default=15.0, gt=0, le=120)
     max_attempts: int = Field(default=6, ge=1, le=50)
     requests_per_second: float = Field(default=20.0, gt=0)
@@ -61,7 +71,10 @@ class Rpc(Section):
     @field_validator("urls", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        parts = value.replace("\n", ",").split(",")  # a file of addresses may have one in each line
+        return tuple(part.strip() for part in parts if part.strip())
 
     @field_validator("urls")
     @classmethod
@@ -71,49 +84,14 @@ class Rpc(Section):
                 raise ValueError(f"address {number} of {len(value)} does not begin with http:// or https://")
         return value
 
-
-class Kafka(Section):
-    bootstrap_servers: str | None = None
-    topic: str = Field(default="chaintrue.facts", pattern=r"^[A-Za-z0-9._-]{1,200}$")
-    group: str = Field(default="chaintrue", pattern=r"^[A-Za-z0-9._-]{1,200}$")
-    timeout_seconds: float = Field(default=15.0, gt=0)
-    session_timeout_seconds: float = Field(default=6.0, ge=6)
-
-
-class Database(Section):
-    """A PostgreSQL database, as `postgresql://user:password@host:port/name`."""
-
-    url: SecretStr | None = None
-    connect_timeout_seconds: float = Field(default=10.0, gt=0)
-
-    @field_validator("url")
+    @field_validator("ca_file")
     @classmethod
-    def _postgresql(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None:
-            return None
+    def _authorities(cls, value: Path | None) -> Path | None:
         try:
-            url = make_url(value.get_secret_value())
-        except (ArgumentError, ValueError):  # its own message quotes the address
-            raise ValueError("is not an address of the form postgresql://user:password@host:port/name") from None
-        if url.drivername not in {"postgresql", "postgres"}:
-            raise ValueError("does not begin with postgresql://")
-        if "@" in (url.host or ""):
-            raise ValueError("has an @ in its user or password: write it as %40")
-        if not url.database:
-            raise ValueError("names no database: postgresql://user:password@host:port/name")
+            tls.client_context(ca_file=value)
+        except tls.Unusable as error:
+            raise ValueError(error.words) from None
         return value
-
-    @property
-    def address(self) -> URL:
-        """The address for SQLAlchemy's asyncpg dialect, without its options (`?sslmode=…`): those are asyncpg's, see `dsn`."""
-        return make_url(self.dsn).set(drivername="postgresql+asyncpg", query={})
-
-    @property
-    def dsn(self) -> str:
-        """The address as it was given, options included. A secret."""
-        if self.url is None:
-            raise errors.SettingError("a database address is used before it was required")
-        return self.url.get_secret_value()
 
 
 class Stream(Section):
@@ -122,8 +100,8 @@ class Stream(Section):
 
 class Sweep(Section):
     settle_seconds: float = Field(default=120.0, ge=0)
-    policy: dict[str, Policy] = {}
-    table_policy: dict[str, Policy] = {}
+    policy: dict[str, Policy] = Field(default_factory=dict)
+    table_policy: dict[str, Policy] = Field(default_factory=dict)
     max_repairs: int = Field(default=10_000, ge=0)
     max_drift_ratio: Decimal = Field(default=Decimal(1), ge=0, le=1)
 
@@ -136,7 +114,7 @@ class Sweep(Section):
 class Metrics(Section):
     port: int | None = Field(default=None, ge=0, le=65535)
     textfile: Path | None = None
-    pushgateway_url: str | None = Field(default=None, repr=False)  # may hold a password
+    pushgateway_url: Annotated[str | None, SECRET] = Field(default=None, repr=False)  # may hold a password
 
 
 class Log(Section):
@@ -155,6 +133,7 @@ class EngineSettings(BaseSettings):
         nested_model_default_partial_update=True,
     )
     config_file: ClassVar[Path | None] = None
+    read_from_files: ClassVar[set[tuple[str, str]]] = set()
 
     network: Network = Network()
     rpc: Rpc = Rpc()
@@ -171,12 +150,15 @@ class EngineSettings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - ours reads files of secrets, too
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library passes it by name
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library passes it by name
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        sources = (init_settings, env_settings)
-        return (*sources, TomlConfigSettingsSource(settings_cls, cls.config_file)) if cls.config_file else sources
+        noted = cls.read_from_files
+        sources = (init_settings, secret_files.Environment(settings_cls, read_from=noted))
+        if cls.config_file is None:
+            return sources
+        return (*sources, secret_files.TomlFile(settings_cls, cls.config_file, read_from=noted))
 
     @classmethod
     def load(cls, config_file: Path | None = None) -> Self:
@@ -184,13 +166,24 @@ class EngineSettings(BaseSettings):
         if config_file is not None and not config_file.is_file():
             raise errors.SettingError(f"--config: there is no file {config_file}", cure="name an existing TOML file")
         _refuse_unknown(cls)
-        configured: type[Self] = type(cls.__name__, (cls,), {"config_file": config_file, "__module__": cls.__module__})
+        own: dict[str, Any] = {"config_file": config_file, "read_from_files": set(), "__module__": cls.__module__}
+        configured: type[Self] = type(cls.__name__, (cls,), own)
         try:
             return configured()
         except ValidationError as error:
-            raise errors.SettingError(_explain(error)) from None
+            raise errors.SettingError(_explain(error, configured.read_from_files)) from None
         except ValueError as error:  # the TOML file, or a nested environment value that is not what its level needs
             raise errors.SettingError(f"the settings cannot be read: {error}") from None
+
+    def secrets(self) -> set[str]:
+        """All that is secret in these settings, for `masking.conceal`."""
+        found: set[str] = set()
+        for section, name in secret_settings(type(self)):
+            value = getattr(getattr(self, section), name)
+            for each in value if isinstance(value, tuple) else (value,):
+                if each is not None:
+                    found |= masking.parts(each.get_secret_value() if isinstance(each, SecretStr) else each)
+        return found
 
     def require(self, *names: str) -> None:
         """Raise SettingError for the first of these (dotted, as `app_database.url`) that has no value."""
@@ -199,15 +192,12 @@ class EngineSettings(BaseSettings):
             for part in name.split("."):
                 value = getattr(value, part)
             if value in (None, (), ""):
-                variable = environment_name(*name.split("."))
+                path = tuple(name.split("."))
+                variable = environment_name(*path)
+                or_file = f" (or {variable}{FILE.upper()})" if path in set(secret_settings(type(self))) else ""
                 raise errors.SettingError(
-                    f"{variable} is not set", cure=f"set {variable}, or {name} in the file that --config names"
+                    f"{variable} is not set", cure=f"set {variable}{or_file}, or {name} in the file that --config names"
                 )
-
-
-def environment_name(*path: str) -> str:
-    """The environment variable of a setting: `("rpc", "urls")` is `CHAINTRUE_RPC__URLS`."""
-    return PREFIX + "__".join(path).upper()
 
 
 def _refuse_unknown(settings: type[EngineSettings]) -> None:
@@ -224,10 +214,11 @@ def _refuse_unknown(settings: type[EngineSettings]) -> None:
             )
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, read_from_files: set[tuple[str, str]]) -> str:
     lines = []
     for problem in error.errors(include_input=False, include_url=False, include_context=False):
-        name = environment_name(*(str(part) for part in problem["loc"]))
+        path = tuple(str(part) for part in problem["loc"])
+        name = environment_name(*path) + (FILE.upper() if path[:2] in read_from_files else "")
         words = problem["msg"].removeprefix("Value error, ")
         words = "is not a setting that chaintrue knows" if problem["type"] == "extra_forbidden" else words
         lines.append(f"{name}: {words}")

@@ -11,7 +11,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select, update
+from sqlalchemy import literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -20,6 +20,7 @@ from shared import errors, frames, position
 from streams import fact_partitions, proofs, state_store
 from streams.application import Application
 from streams.digest import Digest, Stamped, digest
+from streams.state_cache import StateCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,28 @@ class Applied:
     facts: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of one partition, and what they say."""
+
+    partition: int
+    records: Sequence[Record]
+    application: Application
+    content: Digest
+
+
 @dataclass(slots=True)
 class _Standing:
     """Where a partition stands: the offset due next, and the position that no fact of it stands behind."""
 
     next_offset: int
     newest_fact: str
+    table: int
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """All that tells whether the tables are as they were: the offset, and the table that it stands in."""
+        return self.table, self.next_offset
 
 
 class Decoder:
@@ -93,49 +110,55 @@ class Applier:
         self._decoder = Decoder(applications, network=network)
         self._on_applied = on_applied
         self._partitions = fact_partitions.Known()
+        self._caches: dict[int, StateCache] = {}
 
     async def apply(self, partition: int, records: Sequence[Record]) -> Applied:
         """Apply the records that are due; raises OffsetGap or FrameInvalid, and then has done nothing."""
+        return await self.write(self.prepare(partition, records))
+
+    def prepare(self, partition: int, records: Sequence[Record]) -> Batch:
+        """Decode records; needs nothing but them, so it may be done in a thread. Raises FrameInvalid."""
+        batch = [self._decoder.decode(partition, record) for record in records]
+        application = self._decoder.application(batch[0].frame)
+        return Batch(partition, records, application, digest(batch, application))
+
+    async def write(self, batch: Batch) -> Applied:
+        """Write what is due of a batch, in one transaction; raises OffsetGap, and then has done nothing."""
         self._partitions.forget()
+        cache = self._caches.setdefault(batch.partition, StateCache())
         async with self._engine.begin() as connection:
-            standing = await _lock(connection, partition)
-            due = due_of(records, expected=standing.next_offset, partition=partition)
-            skipped = len(records) - len(due)
+            standing = await _lock(connection, batch.partition)
+            due = due_of(batch.records, expected=standing.next_offset, partition=batch.partition)
+            skipped = len(batch.records) - len(due)
             if not due:
                 return Applied(next_offset=standing.next_offset, skipped_records=skipped)
-            batch = [self._decoder.decode(partition, record) for record in due]
-            application = self._decoder.application(batch[0].frame)
-            content = digest(batch, application)
-            changed = await self._write(connection, content, application, standing, partition=partition)
+            if skipped:
+                batch = self.prepare(batch.partition, due)
+            cache.begin(standing.place)
+            changed = await self._write(connection, batch, standing, cache)
             standing.next_offset = due[-1].offset + 1
-            await _advance(connection, partition, standing)
+            await _advance(connection, batch.partition, standing)
         self._partitions.committed()
+        cache.committed(standing.place)
         applied = Applied(
             next_offset=standing.next_offset,
             applied_records=len(due),
             skipped_records=skipped,
-            events=content.events,
-            undecodable=content.undecodable,
+            events=batch.content.events,
+            undecodable=batch.content.undecodable,
             facts=changed,
         )
         self._on_applied(applied)
         return applied
 
-    async def _write(
-        self,
-        connection: AsyncConnection,
-        content: Digest,
-        application: Application,
-        standing: _Standing,
-        *,
-        partition: int,
-    ) -> int:
+    async def _write(self, connection: AsyncConnection, batch: Batch, standing: _Standing, cache: StateCache) -> int:
         """Write what the batch says; gives the number of facts that were new or changed what was stored."""
-        places = [fact.position for fact in content.facts]
+        facts = batch.content.facts
+        places = [fact.position for fact in facts]
         await self._partitions.ensure(connection, places)
-        changed = await state_store.store_facts(connection, content.facts, newest=standing.newest_fact)
-        await state_store.fold_changed(connection, changed, application=application)
-        await proofs.record(connection, content, partition=partition)
+        changed = await state_store.store_facts(connection, facts, newest=standing.newest_fact)
+        await state_store.fold_changed(connection, changed, application=batch.application, cache=cache)
+        await proofs.record(connection, batch.content, partition=batch.partition)
         standing.newest_fact = max(standing.newest_fact, *places, position.START)
         return len(changed)
 
@@ -146,10 +169,12 @@ async def _lock(connection: AsyncConnection, partition: int) -> _Standing:
     first = {"partition": partition, "next_offset": 0, "newest_fact": position.START}
     await connection.execute(upsert(offsets).values(first).on_conflict_do_nothing(index_elements=["partition"]))
     row = await connection.execute(
-        select(offsets.c.next_offset, offsets.c.newest_fact).where(offsets.c.partition == partition).with_for_update()
+        select(offsets.c.next_offset, offsets.c.newest_fact, literal_column("tableoid::bigint").label("table"))
+        .where(offsets.c.partition == partition)
+        .with_for_update()
     )
     found = row.one()
-    return _Standing(int(found.next_offset), found.newest_fact)
+    return _Standing(int(found.next_offset), found.newest_fact, found.table)
 
 
 async def _advance(connection: AsyncConnection, partition: int, standing: _Standing) -> None:

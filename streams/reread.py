@@ -8,15 +8,21 @@ all state is known as of the oldest of the observations.
 from collections.abc import Sequence
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from shared import chain_tables as tables
 from shared import position
 from streams.application import Application
 from streams.observations import KEYS, Observations
 
 log = structlog.get_logger()
+
+_ANSWERED = text("""
+SELECT split_part(key, ':', 2) AS key FROM chain.facts WHERE key = ANY(:absent) AND position > :since
+UNION
+SELECT split_part(key, ':', 3) FROM chain.facts
+WHERE key >= 'undecodable:' AND key < 'undecodable;' AND split_part(key, ':', 3) = ANY(:keys) AND position > :since
+""")
 
 
 class Rereader:
@@ -59,12 +65,8 @@ class Rereader:
 
     async def _unanswered(self, connection: AsyncConnection, keys: Sequence[str], *, since: str) -> list[str]:
         """Without the keys whose answer tells of no state: an entry that is absent, or that this version cannot read."""
-        facts = tables.facts.c
-        named = [f"{prefix}:{key}" for key in keys for prefix in ("absent", "undecodable")]
-        if not named:
+        if not keys:
             return []
-        rows = await connection.execute(
-            select(facts.key).where(facts.key.in_(named), facts.position > since).distinct()
-        )
-        answered = {row.key.partition(":")[2] for row in rows}
+        parameters = {"absent": [f"absent:{key}" for key in keys], "keys": list(keys), "since": since}
+        answered = {row.key for row in await connection.execute(_ANSWERED, parameters)}
         return [key for key in keys if key not in answered]

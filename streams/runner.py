@@ -9,7 +9,7 @@ import structlog
 
 from shared import database, errors, metrics, rpc
 from shared.settings import EngineSettings
-from streams import gauges, topic
+from streams import gauges, pipeline, topic
 from streams.application import Application
 from streams.apply import Applied, Applier
 from streams.ingest import Surroundings, ingest
@@ -53,6 +53,7 @@ async def run(
                 network=settings.network.passphrase or "",
                 on_applied=count,
             )
+            pipeline.tune()
             parts["worker"] = Worker(settings=settings.kafka, engine=engine, applier=applier).run()
         parts["gauges"] = gauges.watch(
             engine, scopes=[one.scope for one in applications], nodes=lambda: [] if client is None else client.nodes

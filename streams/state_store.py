@@ -1,9 +1,10 @@
 """Facts and state rows in PostgreSQL: stored by whole batches, sorted by key, so that no two workers lock in another order."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,7 +14,10 @@ from streams import fact_partitions
 from streams import fold as folding
 from streams.application import Application
 from streams.facts import OBSERVED, Fact
+from streams.state_cache import StateCache
 
+STAGED_ROWS = 64
+"""So many rows are worth the three statements of a COPY."""
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's dialects have no types
 FACT_COLUMNS = ("key", "position", "kind", "tx_hash", "body", "problem", "conflict")
 
@@ -80,24 +84,31 @@ async def _merge_facts(connection: AsyncConnection, facts: Sequence[Fact]) -> se
     return {(row["key"], row["position"]) for row in rows}
 
 
-async def fold_changed(connection: AsyncConnection, changed: Sequence[Fact], *, application: Application) -> None:
+async def fold_changed(
+    connection: AsyncConnection, changed: Sequence[Fact], *, application: Application, cache: StateCache
+) -> None:
     """Bring the rows of all keys that the changed facts (sorted by key and position) tell of up to date."""
     folds = {fold.prefix: fold for fold in application.folds}
-    by_prefix: dict[str, list[Fact]] = {}
-    for fact in changed:
-        if fact.prefix in folds:
-            by_prefix.setdefault(fact.prefix, []).append(fact)
-    for prefix in sorted(by_prefix):
-        await _fold_prefix(connection, by_prefix[prefix], fold=folds[prefix], application=application)
+    for prefix, facts in groupby(changed, key=attrgetter("prefix")):
+        if prefix in folds:
+            await _fold_prefix(connection, list(facts), fold=folds[prefix], application=application, cache=cache)
 
 
 async def _fold_prefix(
-    connection: AsyncConnection, changed: Sequence[Fact], *, fold: folding.Fold, application: Application
+    connection: AsyncConnection,
+    changed: Sequence[Fact],
+    *,
+    fold: folding.Fold,
+    application: Application,
+    cache: StateCache,
 ) -> None:
-    held = await read_states(connection, fold, sorted({fact.key for fact in changed}))
+    keys = dict.fromkeys(fact.key for fact in changed)
+    held = cache.get(keys)
+    held |= await read_states(connection, fold, [key for key in keys if key not in held])
     states, late = folding.advance(fold, held, changed)
     states |= {key: state async for key, state in _fold_anew(connection, late, fold=fold, application=application)}
     await upsert_states(connection, fold, [states[key] for key in sorted(states)])
+    cache.put(states)
 
 
 async def _fold_anew(
@@ -124,37 +135,53 @@ async def _fold_anew(
 
 async def read_states(connection: AsyncConnection, fold: folding.Fold, keys: Sequence[str]) -> dict[str, folding.State]:
     """The rows of the keys that have one."""
-    columns = ", ".join(_selected(column) for column in fold.table.columns)
+    if not keys:
+        return {}
+    columns = ", ".join(f"{name}::text AS {name}" if name in fold.texts else name for name in fold.columns)
     statement = f"SELECT {columns} FROM {schema_of(connection)}.{fold.table.name} WHERE key = ANY($1::text[])"
-    rows = await database.raw(connection).fetch(statement, list(keys))
+    rows = await database.raw(connection).fetch(statement, keys)
     return {row["key"]: fold.read(row) for row in rows}
 
 
-async def upsert_states(
-    connection: AsyncConnection, fold: folding.Fold, states: Iterable[folding.State | None]
-) -> None:
-    """Write the rows, in the order given."""
-    rows = [fold.write(state) for state in states if state is not None]
-    if rows:
-        statement = _upsert_statement(fold.table, schema=schema_of(connection))
-        await database.raw(connection).execute(statement, *map(list, zip(*rows, strict=True)))
+async def upsert_states(connection: AsyncConnection, fold: folding.Fold, states: Sequence[folding.State]) -> None:
+    """Write the rows, in the order given: of several by COPY into a table of the session, which is many times as quick as
+    arrays."""
+    rows = [fold.write(state) for state in states]
+    if not rows:
+        return
+    raw, target = database.raw(connection), f"{schema_of(connection)}.{fold.table.name}"
+    if len(rows) < STAGED_ROWS:
+        await raw.execute(_upsert_statement(fold, target, _unnested(fold)), *map(list, zip(*rows, strict=True)))
+        return
+    staged = f"staged_{fold.table.name}"
+    columns = ", ".join(f"{column.name} {_staged_type(fold, column)}" for column in fold.table.columns)
+    # Made in this session when it is not there yet; empty again with each commit, so that a pooler may hand the session on.
+    await raw.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS {staged} ({columns}) ON COMMIT DELETE ROWS")
+    await raw.copy_records_to_table(staged, schema_name="pg_temp", columns=fold.columns, records=rows)
+    await raw.execute(_upsert_statement(fold, target, f"pg_temp.{staged}"))
 
 
-def _upsert_statement(table: Table, *, schema: str) -> str:
-    names = [column.name for column in table.columns]
-    arrays = ", ".join(f"${number}::{_type(column)}[]" for number, column in enumerate(table.columns, start=1))
-    updates = ", ".join(f"{name} = excluded.{name}" for name in names if name != "key")
+def _upsert_statement(fold: folding.Fold, target: str, source: str) -> str:
+    selected = ", ".join(f"{column.name}::{_type(column)}" for column in fold.table.columns)
+    updates = ", ".join(f"{name} = excluded.{name}" for name in fold.columns if name != "key")
     return (
-        f"INSERT INTO {schema}.{table.name} ({', '.join(names)}) SELECT * FROM unnest({arrays}) "
+        f"INSERT INTO {target} ({', '.join(fold.columns)}) SELECT {selected} FROM {source} "
         f"ON CONFLICT (key) DO UPDATE SET {updates}"
     )
 
 
-def _selected(column: Any) -> str:
-    """JSON comes as its text, as states hold it, whatever decoder the connection has."""
-    return f"{column.name}::text AS {column.name}" if isinstance(column.type, postgresql.JSONB) else column.name
+def _unnested(fold: folding.Fold) -> str:
+    arrays = ", ".join(
+        f"${number}::{_staged_type(fold, column)}[]" for number, column in enumerate(fold.table.columns, start=1)
+    )
+    return f"unnest({arrays}) AS given ({', '.join(fold.columns)})"
+
+
+def _staged_type(fold: folding.Fold, column: Any) -> str:
+    """States hold what is sent as text: integers of any size, and JSON."""
+    return "text" if column.name in fold.texts else _type(column)
 
 
 def _type(column: Any) -> str:
-    """The column's type as PostgreSQL writes it; a collation belongs to the column, not to the array."""
+    """The column's type as PostgreSQL writes it; a collation belongs to the column, not to what is sent."""
     return str(column.type.compile(dialect=_DIALECT)).partition(" COLLATE")[0]

@@ -10,21 +10,21 @@ An error of the applier ends the worker. Faust would start the agent anew with t
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from typing import Any
 
 import faust
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from faust.app.base import BootStrategy
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared import errors, kafka, metrics, transient
+from shared import errors, kafka
 from shared.settings import Kafka
-from streams import alignment, topic
+from streams import alignment, credentials, topic
 from streams.apply import Applied, Record
+from streams.pipeline import RETRY_SECONDS, Applies, Pipeline
 
 log = structlog.get_logger()
 
@@ -33,15 +33,8 @@ TAKE_SECONDS = 0.1
 BATCH_BYTES = 4 * 1024 * 1024
 """Records are applied in transactions of at most this size; a single record may be larger."""
 BUFFER_RECORDS = 64
-RETRY_SECONDS = 60.0
-FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 5.0
 COMMIT_SECONDS = 1.0
 STOP_SECONDS = 5.0
-
-
-class Applies(Protocol):
-    async def apply(self, partition: int, records: Sequence[Record]) -> Applied: ...
 
 
 class _ConsumerOnly(BootStrategy):
@@ -80,6 +73,14 @@ def by_partition(events: Iterable[Any]) -> dict[int, list[Record]]:
     return found
 
 
+async def _batches_of(taken: AsyncIterable[Sequence[Any]]) -> AsyncIterator[tuple[int, list[Record]]]:
+    """What was taken from Faust, by partition and in batches."""
+    async for events in taken:
+        for partition, records in by_partition(events).items():
+            for batch in batches(records):
+                yield partition, batch
+
+
 class Worker:
     """Applies the topic until it is cancelled or cannot go on."""
 
@@ -108,13 +109,15 @@ class Worker:
         ) as directory:  # Faust makes directories, and keeps nothing
             app = self._app(directory, consumed)
             serving = asyncio.ensure_future(self._serve(app))
+            refused = asyncio.ensure_future(kafka.until_refused(self._settings))
             try:
-                await asyncio.wait({serving, consumed}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({serving, consumed, refused}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 await _cancel(serving)
+                await _cancel(refused)
                 await self._stop(app)
                 _ = consumed.done() and consumed.exception()  # looked at, also when we are cancelled
-        for ended in (consumed, serving):
+        for ended in (consumed, serving, refused):
             if ended.done() and not ended.cancelled():
                 ended.result()
         raise errors.ChaintrueError("the worker ended though nobody stopped it")
@@ -124,6 +127,7 @@ class Worker:
         app = _App(
             settings.group,
             broker=[f"aiokafka://{server}" for server in kafka.servers(settings)],
+            broker_credentials=credentials.of(settings),
             datadir=directory,
             autodiscover=False,
             processing_guarantee="at_least_once",
@@ -171,34 +175,12 @@ class Worker:
             raise app.crash_reason
 
     async def _consume(self, stream: Any) -> None:
+        pipeline = Pipeline(self._applier, on_applied=self._note, retry_seconds=self._retry_seconds)
         async with contextlib.aclosing(stream.noack_take(TAKE_RECORDS, within=TAKE_SECONDS)) as taken:
-            async for events in taken:
-                for partition, records in by_partition(events).items():
-                    for batch in batches(records):
-                        applied = await self._apply(partition, batch)
-                        self._applied[partition] = applied.next_offset
+            await pipeline.run(_batches_of(taken))
 
-    async def _apply(self, partition: int, batch: Sequence[Record]) -> Applied:
-        """One transaction, tried again while PostgreSQL is away."""
-        now = asyncio.get_running_loop().time
-        until = now() + self._retry_seconds
-        pause = FIRST_PAUSE_SECONDS
-        while True:
-            try:
-                with metrics.apply_seconds.time():
-                    return await self._applier.apply(partition, batch)
-            except (DBAPIError, OSError, TimeoutError) as error:
-                if not transient.is_transient(error):
-                    raise
-                words = transient.words(error)
-                if now() + pause > until:
-                    raise errors.DatabaseUnreachable(
-                        f"CHAINTRUE_DATABASE__URL: the records could not be applied for {self._retry_seconds:g} s ({words})",
-                        cure="look at PostgreSQL, then start chaintrue again: it goes on where it stopped",
-                    ) from None
-                log.warning("PostgreSQL does not take the records; trying again", error=words)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+    def _note(self, partition: int, applied: Applied) -> None:
+        self._applied[partition] = applied.next_offset
 
     async def _commit(self, app: Any) -> None:
         """Tell Kafka what was applied. It may fail: the offset is a hint, and the next one is told soon."""

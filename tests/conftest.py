@@ -8,7 +8,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy import stack
-from tests import services
+from tests import secured, services
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +24,13 @@ def settings_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 async def kafka() -> AsyncIterator[services.RunningKafka]:
     """One Kafka for the whole run: `.bootstrap_servers`."""
     async with services.kafka() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def secured_kafka() -> AsyncIterator[secured.SecuredKafka]:
+    """One Kafka with TLS and users for the whole run, of the local stack: `.options(protocol)` are settings for it."""
+    async with secured.kafka() as running:
         yield running
 
 

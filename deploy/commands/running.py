@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
@@ -66,9 +67,16 @@ async def _supervised(work: Work, *, stops: bool, stop_seconds: float) -> int:
     return SIGNALLED + received[0] if task.cancelled() and received else task.result()
 
 
+def end(code: int) -> NoReturn:
+    """End the process with the code. A thread that hangs (Faust's does, without its broker) is not waited for."""
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        _leave(code)
+    sys.exit(code)
+
+
 def complain(message: str) -> None:
     """One message on stderr, secrets masked."""
-    from shared.log import mask  # noqa: PLC0415 - slow to import: `chaintrue --help` is quick
+    from shared.masking import mask  # noqa: PLC0415 - slow to import: `chaintrue --help` is quick
 
     print(f"chaintrue: {mask(message.rstrip())}", file=sys.stderr)  # noqa: T201 - the terminal is where a person reads it
 

@@ -13,7 +13,8 @@ It needs the extra `local`, and downloads Kafka's jars once (jars.py).
 
 from deploy.stack.failure import StackFailed
 from deploy.stack.jars import Progress
+from deploy.stack.kafka_security import KafkaSecurity
 from deploy.stack.kafka_server import Kafka, kafka
 from deploy.stack.postgres_server import Databases, Postgres, postgres
 
-__all__ = ["Databases", "Kafka", "Postgres", "Progress", "StackFailed", "kafka", "postgres"]
+__all__ = ["Databases", "Kafka", "KafkaSecurity", "Postgres", "Progress", "StackFailed", "kafka", "postgres"]

@@ -24,6 +24,7 @@ from rich.progress import Progress as Bars
 
 from deploy.stack import jars
 from deploy.stack.failure import EXTRA_CURE, StackFailed
+from deploy.stack.kafka_security import PROTOCOLS, KafkaSecurity, properties_file
 from deploy.stack.ports import HOST, free_ports
 from deploy.stack.server import Server
 
@@ -69,10 +70,17 @@ class Kafka(Server):
     name = "Kafka"
 
     def __init__(
-        self, *, directory: Path | None, heap_mb: int, ready_seconds: float, progress: jars.Progress | None
+        self,
+        *,
+        directory: Path | None,
+        heap_mb: int,
+        ready_seconds: float,
+        progress: jars.Progress | None,
+        security: KafkaSecurity | None,
     ) -> None:
         super().__init__(directory=directory, ready_seconds=ready_seconds)
         self.heap_mb = heap_mb
+        self.security = security
         self._progress = progress
         self._class_path: list[Path] = []
         self._data = self.directory / "kafka"
@@ -83,16 +91,25 @@ class Kafka(Server):
         """`127.0.0.1:PORT`"""
         return f"{HOST}:{self.ports[0]}"
 
+    def secured(self, protocol: str) -> str:
+        """`127.0.0.1:PORT` of the listener for SSL, SASL_PLAINTEXT or SASL_SSL, for a Kafka with `security`."""
+        return f"{HOST}:{self.ports[2 + PROTOCOLS.index(protocol)]}"
+
     async def prepare(self) -> None:
         self._class_path = await fetch(self._progress)
         if (self._data / "meta.properties").exists():
             return
-        self._write_properties((1, 2))  # the format needs some, and does not keep them
+        self._write_properties(tuple(range(1, self._listeners + 1)))  # the format needs some, and does not keep them
         tool = ["kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", str(self._properties)]
-        await self.run(self._java(*tool), deadline=PREPARE_SECONDS)
+        users = self.security.format_arguments() if self.security else ()
+        await self.run(self._java(*tool, *users), deadline=PREPARE_SECONDS)
 
     def choose_ports(self) -> tuple[int, ...]:
-        return tuple(free_ports(2))
+        return tuple(free_ports(self._listeners))
+
+    @property
+    def _listeners(self) -> int:
+        return 2 + (len(PROTOCOLS) if self.security else 0)
 
     def command(self) -> list[str]:
         self._write_properties(self.ports)
@@ -119,13 +136,17 @@ class Kafka(Server):
             await admin.close()
 
     def _write_properties(self, ports: tuple[int, ...]) -> None:
-        broker, controller = ports
+        broker, controller, *secured = ports
+        listeners = [f"PLAINTEXT://{HOST}:{broker}", f"CONTROLLER://{HOST}:{controller}"]
         properties = PROPERTIES | {
-            "listeners": f"PLAINTEXT://{HOST}:{broker},CONTROLLER://{HOST}:{controller}",
             "controller.quorum.voters": f"1@{HOST}:{controller}",
             "log.dirs": str(self._data),
         }
-        self._properties.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+        if self.security is not None:
+            listeners += self.security.listeners(secured)
+            properties |= self.security.properties()
+        self._properties.touch(mode=0o600)  # it may name users and their passwords
+        self._properties.write_text(properties_file(properties | {"listeners": ",".join(listeners)}))
 
     def _java(self, *arguments: str) -> list[str]:
         class_path = os.pathsep.join(str(path) for path in self._class_path)
@@ -194,11 +215,16 @@ async def kafka(
     directory: Path | None = None,
     heap_mb: int = 384,
     ready_seconds: float = 90.0,
+    security: KafkaSecurity | None = None,
 ) -> AsyncIterator[Kafka]:
     """Run a Kafka for the length of the block.
 
     `progress(bytes done, bytes in all)` hears of the download; without it a terminal shows a bar. `directory` None means a
-    temporary one. Raises StackFailed with the broker's own words.
+    temporary one. `security` adds listeners with TLS and passwords (`broker.secured("SASL_SSL")`) to the plain one. Raises
+    StackFailed with the broker's own words.
     """
-    async with Kafka(directory=directory, heap_mb=heap_mb, ready_seconds=ready_seconds, progress=progress) as broker:
+    server = Kafka(
+        directory=directory, heap_mb=heap_mb, ready_seconds=ready_seconds, progress=progress, security=security
+    )
+    async with server as broker:
         yield broker

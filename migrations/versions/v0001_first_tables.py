@@ -36,7 +36,7 @@ def upgrade() -> None:
         sa.Column("upgraded_at", sa.Text(collation="C"), nullable=True),
         sa.PrimaryKeyConstraint("key"),
         schema="chain",
-        comment="The contracts of all scopes, by their instance entries. asked_at: start of the scope, or the newest upgrade.",
+        comment="The contracts of all scopes, by their instance entries. asked_at: start of the scope, the newest upgrade or unread event.",
     )
     op.create_table(
         "coverage",
@@ -210,9 +210,18 @@ def upgrade() -> None:
         sa.Column("total_shares", sa.Numeric(precision=39, scale=0), nullable=True),
         sa.Column("total_liquidity", sa.Numeric(precision=39, scale=0), nullable=True),
         sa.Column("locked_liquidity", sa.Numeric(precision=39, scale=0), nullable=True),
+        sa.Column("later_since", sa.Text(collation="C"), nullable=True),
         sa.PrimaryKeyConstraint("key"),
         schema="chain",
-        comment="Known from the first observation on; events before it have no base to add to.",
+        comment="Known from the first observation on; events before it have no base to add to. later_since: the first sign, at or behind the newest observation, that the contract is of a later version: what these do otherwise is then unknown until seen.",
+    )
+    op.create_index(
+        "pools_asked_at",
+        "pools",
+        ["asked_at"],
+        unique=False,
+        schema="chain",
+        postgresql_where=sa.text("asked_at IS NOT NULL"),
     )
     op.create_table(
         "reputation_maps",
@@ -266,7 +275,7 @@ def upgrade() -> None:
         sa.Column("asked_at", sa.Text(collation="C"), nullable=True),
         sa.Column("contract", sa.Text(), nullable=False),
         sa.Column("user_address", sa.Text(), nullable=False),
-        sa.Column("score", sa.BigInteger(), nullable=False),
+        sa.Column("score", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("key"),
         schema="chain",
     )

@@ -5,6 +5,7 @@ import base64
 import binascii
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
@@ -29,6 +30,7 @@ class Client:
 
     Every method raises an `errors.RpcError`: RpcUnavailable or RpcMalformed when no node gave a usable answer within
     `max_attempts` and `call_seconds`, RpcRefused when the request itself is wrong, WrongNetwork when no node is of our network.
+    `ca_file` names the authorities that an https node is trusted by (PEM), None those of the system.
     `node=` pins a call to one node, by the `node` of an earlier answer.
     """
 
@@ -37,6 +39,7 @@ class Client:
         *,
         urls: Sequence[str],
         passphrase: str,
+        ca_file: Path | None = None,
         timeout_seconds: float = 15.0,
         call_seconds: float = 60.0,
         max_attempts: int = 6,
@@ -48,7 +51,7 @@ class Client:
         on_request: OnRequest = lambda _method, _outcome: None,
     ) -> None:
         self._pool = Pool(urls, cooldown_seconds=cooldown_seconds)
-        self._transport = Transport(max_body_bytes=max_body_bytes)
+        self._transport = Transport(max_body_bytes=max_body_bytes, ca_file=ca_file)
         self._page = pacing.PageSize(MAX_PAGE)
         self._caller = Caller(
             transport=self._transport,

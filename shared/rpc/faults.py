@@ -12,6 +12,7 @@ class Fault(StrEnum):
     RATE_LIMITED = "rate_limited"  # HTTP 429
     BUSY = "busy"  # HTTP 503, or the method's waiting queue is full
     SERVER_ERROR = "server_error"  # other HTTP 5xx
+    UNTRUSTED = "untrusted"  # its certificate is not trusted; nothing was sent
     DENIED = "denied"  # HTTP 3xx and 4xx, or no such method: a wrong path or key, not a passing trouble
     TOO_LARGE = "too_large"  # the body passed our bound
     MALFORMED = "malformed"  # not JSON, not JSON-RPC, or a field that is not what the method promises

@@ -29,7 +29,7 @@ _BLAMELESS = {
     Fault.DATABASE,
 }
 # After these the address may lead somewhere else, so the node is checked before it is believed again.
-_SUSPICIOUS = {Fault.UNREACHABLE, Fault.DENIED, Fault.MALFORMED, Fault.WRONG_NETWORK}
+_SUSPICIOUS = {Fault.UNREACHABLE, Fault.UNTRUSTED, Fault.DENIED, Fault.MALFORMED, Fault.WRONG_NETWORK}
 
 
 @dataclass(frozen=True, slots=True)

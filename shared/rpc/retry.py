@@ -48,7 +48,7 @@ def decide(fault: Fault, situation: Situation) -> Step:
     match fault:
         case Fault.REFUSED | Fault.BUDGET:
             return Step.GIVE_UP  # a bug of ours or a foreign cursor: every node says the same
-        case Fault.OUT_OF_RANGE | Fault.DENIED | Fault.WRONG_NETWORK:
+        case Fault.OUT_OF_RANGE | Fault.DENIED | Fault.UNTRUSTED | Fault.WRONG_NETWORK:
             return Step.ELSEWHERE if situation.undecided else Step.GIVE_UP  # this node will not say otherwise
         case Fault.TIME_LIMIT | Fault.TOO_LARGE:
             return Step.SHRINK if situation.shrinkable else Step.ELSEWHERE

@@ -8,7 +8,10 @@ from shared.rpc.faults import Failed, Fault
 from shared.rpc.nodes import Node
 from shared.rpc.retry import Situation, Step
 
-_FINAL = {Fault.OUT_OF_RANGE, Fault.DENIED, Fault.WRONG_NETWORK}
+_FINAL = {Fault.OUT_OF_RANGE, Fault.DENIED, Fault.UNTRUSTED, Fault.WRONG_NETWORK}
+
+_ADDRESS = "check the address and its key in CHAINTRUE_RPC__URLS"
+_TRUST = "let CHAINTRUE_RPC__CA_FILE name the PEM file of the authority that signed the node's certificate"
 
 
 class Tally:
@@ -66,8 +69,8 @@ class Tally:
                 told,
                 cure="let CHAINTRUE_NETWORK__PASSPHRASE and CHAINTRUE_RPC__URLS name the same network",
             )
-        if faults == {Fault.DENIED}:
-            return errors.RpcRefused(told, cure="check the address and its key in CHAINTRUE_RPC__URLS")
+        if faults and faults <= {Fault.DENIED, Fault.UNTRUSTED}:
+            return errors.RpcRefused(told, cure=_TRUST if faults == {Fault.UNTRUSTED} else _ADDRESS)
         if faults == {Fault.MALFORMED}:
             return errors.RpcMalformed(told)
         tries = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"

@@ -1,10 +1,13 @@
 """The one place that talks to a node: `post` sends one request of the allowlist and reads one bounded answer."""
 
+import ssl
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 import aiohttp
 
+from shared import errors, tls
 from shared.rpc import wire
 from shared.rpc.faults import Failed, Fault
 from shared.rpc.methods import Method
@@ -26,13 +29,24 @@ class Reply:
 class Transport:
     """Connections to all nodes, kept open between requests. Cookies are kept: some balancers stay on a backend by them."""
 
-    def __init__(self, *, max_body_bytes: int) -> None:
+    def __init__(self, *, max_body_bytes: int, ca_file: Path | None = None) -> None:
+        """`ca_file` names the authorities that are trusted, None those of the system."""
         self._max_body_bytes = max_body_bytes
+        self._ca_file = ca_file
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "Transport":
-        self._session = aiohttp.ClientSession(headers=_HEADERS, connector=aiohttp.TCPConnector(limit_per_host=16))
+        connector = aiohttp.TCPConnector(limit_per_host=16, ssl=self._context())
+        self._session = aiohttp.ClientSession(headers=_HEADERS, connector=connector)
         return self
+
+    def _context(self) -> ssl.SSLContext:
+        try:
+            return tls.client_context(ca_file=self._ca_file)
+        except tls.Unusable as error:
+            raise errors.SettingError(
+                f"CHAINTRUE_RPC__CA_FILE: {error.words}", cure="correct CHAINTRUE_RPC__CA_FILE"
+            ) from None
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -55,6 +69,8 @@ class Transport:
                 return Reply(response.status, response.headers.get("Retry-After"), await self._read(response))
         except aiohttp.ConnectionTimeoutError:
             raise Failed(Fault.UNREACHABLE, "no connection in time") from None
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise Failed(Fault.UNTRUSTED, _distrust(error)) from None
         except TimeoutError:
             raise Failed(Fault.TIMEOUT, f"no whole answer within {seconds:.3g} s") from None
         except (aiohttp.ClientError, OSError) as error:
@@ -70,6 +86,12 @@ class Transport:
             if len(parts) > self._max_body_bytes:
                 raise too_large
         return bytes(parts)
+
+
+def _distrust(error: aiohttp.ClientConnectorCertificateError) -> str:
+    cause = error.certificate_error
+    why = tls.distrust(cause) if isinstance(cause, ssl.SSLCertVerificationError) else type(cause).__name__
+    return f"its certificate is not trusted ({why}); CHAINTRUE_RPC__CA_FILE names whom we trust"
 
 
 def _words(error: aiohttp.ClientError | OSError) -> str:

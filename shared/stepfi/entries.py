@@ -8,6 +8,11 @@ from shared.stepfi import shapes, statuses, values
 from shared.stepfi.events import Role
 
 LOAN_SHARDS = 32
+_FIRST_VERSION = scval.U32(1)
+_POOL_KEYS = frozenset(
+    {"ADMIN", "TOKEN", "CRDTLIN", "TREASURY", "MRCHFND", "LOCKED", "VERSION", "TOTSHRS", "TOTLIQ", "LCKDLIQ"}
+)
+"""All that the pool's first version keeps in its instance: with more in it, a later one runs, or did."""
 
 __all__ = ["instance_key", "key_of", "loan_key", "read", "shares_key", "vendor_key"]
 
@@ -68,6 +73,7 @@ def _instance(role: Role, instance: ContractInstance) -> tuple[object, ...]:
                 total_shares=shapes.i128(storage.get("TOTSHRS", zero)),
                 total_liquidity=shapes.i128(storage.get("TOTLIQ", zero)),
                 locked_liquidity=shapes.i128(storage.get("LCKDLIQ", zero)),
+                later=storage.get("VERSION", _FIRST_VERSION) != _FIRST_VERSION or not storage.keys() <= _POOL_KEYS,
             )
             return wasm, pool
         case Role.REPUTATION:

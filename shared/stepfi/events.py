@@ -128,9 +128,16 @@ def _withdrawal(topics: shapes.Values, data: object) -> values.Withdrawn:
 
 def _funded(topics: shapes.Values, data: object) -> values.LoanFunded:
     shapes.only(topics, scval.Address)
-    if type(data) is tuple:  # later: merchant, amount, outflow remaining, merchant remaining
-        return values.LoanFunded(shapes.i128(shapes.items(data, 4)[1]))
+    if type(data) is tuple:
+        return _capped_funding(data)
     return values.LoanFunded(shapes.i128(data))
+
+
+def _capped_funding(data: object) -> values.LoanFunded:
+    """Of later versions: the merchant, the amount, and what the caps leave. The pool locks the amount as it ever did."""
+    merchant, amount, outflow_remaining, merchant_remaining = shapes.items(data, 4)
+    shapes.address(merchant), shapes.i128(outflow_remaining), shapes.i128(merchant_remaining)
+    return values.LoanFunded(shapes.i128(amount), capped=True)
 
 
 def _pool_repaid(topics: shapes.Values, data: object) -> values.PoolRepaid:

@@ -49,6 +49,6 @@ def app_loan_status_sql(column: str, *, cancelled: str) -> str:
 
 
 def tier_sql(column: str, *, low: str) -> str:
-    """The tier of a score as a SQL expression; `low` is the name of a bound parameter."""
+    """The tier of a score as a SQL expression, NULL where the score is; `low` is the name of a bound parameter."""
     cases = " ".join(f"WHEN {column} >= {least} THEN '{name}'" for least, name in TIERS)
-    return f"CASE {cases} ELSE CAST(:{low} AS text) END"
+    return f"CASE WHEN {column} IS NULL THEN NULL {cases} ELSE CAST(:{low} AS text) END"

@@ -96,7 +96,10 @@ pools = Table(
     _amount("total_shares"),
     _amount("total_liquidity"),
     _amount("locked_liquidity"),
-    comment="Known from the first observation on; events before it have no base to add to.",
+    position_column("later_since"),
+    Index("pools_asked_at", "asked_at", postgresql_where=text("asked_at IS NOT NULL")),
+    comment="Known from the first observation on; events before it have no base to add to. later_since: the first sign, at or "
+    "behind the newest observation, that the contract is of a later version: what these do otherwise is then unknown until seen.",
 )
 
 reputation_maps = Table(
@@ -113,7 +116,7 @@ scores = Table(
     *state_columns(),
     Column("contract", Text, nullable=False),
     Column("user_address", Text, nullable=False),
-    Column("score", BigInteger, nullable=False),
+    Column("score", BigInteger),
     Index("scores_user", "user_address"),
 )
 

@@ -96,7 +96,10 @@ class Withdrawn:
 
 @dataclass(frozen=True, slots=True)
 class LoanFunded:
+    """LQFUND. `capped`: told in the shape of a later version, whose pool caps what it lends."""
+
     amount: int
+    capped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +151,14 @@ class Upgraded:
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """An event that is known by name and changes no table of ours."""
+    """An event that is known by name and changes nothing that our tables hold."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """An event that could not be read. What it did to the thing that its topics name is not known until the entry is seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,9 +213,12 @@ class CreditlineEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolEntry:
+    """`later`: the contract was upgraded, or keeps what the first version does not know."""
+
     total_shares: int
     total_liquidity: int
     locked_liquidity: int
+    later: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from shared.stepfi.settings import Stepfi
 from streams.application import Unknown, Unseen
 from streams.facts import OBSERVED, Fact
 from streams.fold import Fold
-from streams.stepfi import contracts, loans, people, pool, rereading, wishes
+from streams.stepfi import contracts, keys, loans, people, pool, rereading, wishes
 
 FOLDS = (
     contracts.CONTRACT,
@@ -30,6 +30,8 @@ FOLDS = (
     people.VENDOR,
 )
 SYSTEM = "system"
+ORIGIN, ABSENT = "origin", "absent"
+_NO_EVENTS = frozenset({OBSERVED, ORIGIN, ABSENT})
 
 
 @dataclass(frozen=True)
@@ -56,21 +58,19 @@ class StepfiStream:
     def facts_of_event(self, event: frames.Event) -> Iterable[Fact]:
         """One fact for each entity that the event tells of; at least one, whatever it holds."""
         body = orjson.dumps(frames.event_to_wire(event)).decode()
+        role = self.roles.get(event.contract)
         try:
             at = _unix_seconds(event.closed_at)
             topics = tuple(scval.read_base64(topic) for topic in event.topics)
-            kind = str(topics[0]) if topics and type(topics[0]) is scval.Symbol else event.type
+            kind = _kind(topics[0]) if topics and type(topics[0]) is scval.Symbol else event.type
             if event.type == SYSTEM:
                 payload: object = values.Other(kind)
             else:
                 payload = events.decode(self._role(event.contract), topics, scval.read_base64(event.value))
         except errors.Undecodable as error:
-            key = f"undecodable:{event.contract}"
-            yield Fact(
-                key=key, position=event.id, kind=_name(event), tx_hash=event.tx_hash, body=body, problem=str(error)
-            )
+            yield from _unread(event, body, error, role)
             return
-        for key in _keys(event, payload):
+        for key in keys.of_event(event, payload, role=role):
             yield Fact(key=key, position=event.id, kind=kind, body=body, payload=payload, at=at, tx_hash=event.tx_hash)
 
     def facts_of_entry(self, entry: frames.Entry, *, ledger: int) -> Iterable[Fact]:
@@ -78,16 +78,17 @@ class StepfiStream:
         at = position.end_of(ledger)
         body = orjson.dumps(frames.entry_to_wire(entry)).decode()
         if entry.xdr is None:
-            yield Fact(key=f"absent:{entry.key}", position=at, kind="absent", body=body)
+            yield Fact(key=f"absent:{entry.key}", position=at, kind=ABSENT, body=body)
             return
         try:
             contract, told = self._read(entry)
         except errors.Undecodable as error:
-            key = f"undecodable:{entry.key}"
-            yield Fact(key=key, position=at, kind=OBSERVED, body=body, problem=str(error))
+            contract, name = _place(entry)
+            key = f"undecodable:{contract}:{entry.key}"
+            yield Fact(key=key, position=at, kind=name, body=body, problem=str(error))
             return
         for payload in told:
-            yield Fact(key=_entry_key(contract, payload), position=at, kind=OBSERVED, body=body, payload=payload)
+            yield Fact(key=keys.of_entry(contract, payload), position=at, kind=OBSERVED, body=body, payload=payload)
             if isinstance(payload, values.ScoreMapEntry):
                 yield from _scores(contract, payload, at)
 
@@ -96,12 +97,12 @@ class StepfiStream:
         body = orjson.dumps({"contracts": origin.contracts, "through": origin.through}).decode()
         at = position.before_observations(position.ledger_of(origin.through))
         for contract in origin.contracts:
-            yield Fact(key=f"contract:{contract}", position=at, kind="origin", body=body, payload=origin)
+            yield Fact(key=f"contract:{contract}", position=at, kind=ORIGIN, body=body, payload=origin)
 
     def restore(self, *, key: str, position: str, kind: str, body: str) -> Fact:
         """The fact of this key, decoded again from what was stored."""
         record = orjson.loads(body)
-        if kind == "origin":
+        if kind == ORIGIN:
             origin = frames.Origin(network="", scope=self.scope, contracts=tuple(record["contracts"]), through=position)
             return Fact(key=key, position=position, kind=kind, body=body, payload=origin)
         if kind == OBSERVED:
@@ -157,46 +158,6 @@ def _of_key(facts: Iterable[Fact], key: str, at: str) -> Fact:
     )
 
 
-def _keys(event: frames.Event, payload: object) -> Iterator[str]:
-    """The entities that an event of ours tells of."""
-    contract = event.contract
-    match payload:
-        case values.Deposited(provider=provider) | values.Withdrawn(provider=provider):
-            yield f"provider:{contract}:{provider}"
-            yield f"pool:{contract}"
-        case values.ScoreChanged(user=user):
-            yield f"score:{contract}:{user}"
-            yield f"score_change:{contract}:{event.id}"
-        case values.VendorRegistered(vendor=vendor) | values.VendorStatusChanged(vendor=vendor):
-            yield f"vendor:{contract}:{vendor}"
-        case values.Upgraded():
-            yield f"contract:{contract}"
-        case values.Other():
-            yield f"event:{contract}"
-        case _:
-            loan_id = getattr(payload, "loan_id", None)
-            yield f"pool:{contract}" if loan_id is None else f"loan:{contract}:{loan_id}"
-
-
-_PREFIXES: dict[type, str] = {
-    values.InstanceEntry: "contract",
-    values.CreditlineEntry: "creditline",
-    values.PoolEntry: "pool",
-    values.ScoreMapEntry: "score_map",
-}
-
-
-def _entry_key(contract: str, payload: object) -> str:
-    match payload:
-        case values.LoanEntry(loan_id=loan_id):
-            return f"loan:{contract}:{loan_id}"
-        case values.SharesEntry(provider=provider):
-            return f"provider:{contract}:{provider}"
-        case values.VendorEntry(vendor=vendor):
-            return f"vendor:{contract}:{vendor}"
-    return f"{_PREFIXES[type(payload)]}:{contract}"
-
-
 def _scores(contract: str, told: values.ScoreMapEntry, at: str) -> Iterator[Fact]:
     """Each user's part of the map, small enough to be stored for each of them."""
     for user, score in told.scores:
@@ -205,13 +166,39 @@ def _scores(contract: str, told: values.ScoreMapEntry, at: str) -> Iterator[Fact
         yield Fact(key=f"score:{contract}:{user}", position=at, kind=OBSERVED, body=body, payload=payload)
 
 
+def _unread(event: frames.Event, body: str, error: errors.Undecodable, role: Role | None) -> Iterator[Fact]:
+    """The finding, with its reason; and what makes unknown whatever the event may have changed."""
+    name = _name(event)
+    finding = f"undecodable:{event.contract}"
+    yield Fact(key=finding, position=event.id, kind=name, tx_hash=event.tx_hash, body=body, problem=str(error))
+    for key in keys.of_unread(event, role=role):
+        yield Fact(key=key, position=event.id, kind=name, tx_hash=event.tx_hash, body=body, payload=values.Unread())
+
+
+def _place(entry: frames.Entry) -> tuple[str, str]:
+    """The contract of an entry that cannot be read, and the name under which it is counted, as far as its key tells."""
+    try:
+        place = ledger.read_key(entry.key)
+    except errors.Undecodable:
+        return "", "entry"
+    if isinstance(place.key, ledger.InstanceKey):
+        return place.contract, "entry instance"
+    first = place.key[0] if type(place.key) is tuple and place.key else place.key
+    return place.contract, f"entry {first}" if type(first) is scval.Symbol else "entry"
+
+
 def _name(event: frames.Event) -> str:
     """The name under which an undecodable event is counted: its first topic where that can be read."""
     try:
         first = scval.read_base64(event.topics[0]) if event.topics else None
     except errors.Undecodable:
         first = None
-    return str(first) if type(first) is scval.Symbol else "unnamed"
+    return _kind(first) if type(first) is scval.Symbol else "unnamed"
+
+
+def _kind(name: str) -> str:
+    """The event's name as the kind of its facts; no event may pass for one of the facts that are none."""
+    return f"event {name}" if name in _NO_EVENTS else str(name)
 
 
 @lru_cache(maxsize=1024)

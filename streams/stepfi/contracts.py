@@ -1,14 +1,14 @@
 """The folds of the contracts themselves: their instances, and the creditline's counter of loans."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from shared import chain_tables, frames
 from shared.stepfi import tables, values
 from streams.facts import Fact
-from streams.fold import Fold
+from streams.fold import Fold, replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ContractState:
     """A row of `chain.contracts`; None is unknown."""
 
@@ -33,11 +33,16 @@ def _upgraded(state: ContractState, fact: Fact, _: values.Upgraded) -> ContractS
     return replace(state, asked_at=fact.position, upgraded_at=fact.position)
 
 
+def _unread(state: ContractState, fact: Fact, _: values.Unread) -> ContractState:
+    """Whatever the event did: what the instance tells is read again."""
+    return replace(state, asked_at=fact.position)
+
+
 def _instance_observed(state: ContractState, fact: Fact, entry: values.InstanceEntry) -> ContractState:
     return replace(state, observed_at=fact.position, asked_at=None, wasm_hash=entry.wasm_hash)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class CreditlineState:
     """A row of `chain.creditlines`."""
 
@@ -65,6 +70,7 @@ CONTRACT = Fold(
     steps={
         frames.Origin: _scope_began,
         values.Upgraded: _upgraded,
+        values.Unread: _unread,
         values.InstanceEntry: _instance_observed,
     },
 )

@@ -4,16 +4,16 @@ What an event does not tell is unknown until the entry is read (I5): a repayment
 split over the buckets, so it asks for an observation.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import orjson
 
 from shared.stepfi import tables, values
 from streams.facts import Fact
-from streams.fold import Fold
+from streams.fold import Fold, replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class LoanState:
     """A row of `chain.loans`; None is unknown."""
 
@@ -123,7 +123,15 @@ def _observed(state: LoanState, fact: Fact, entry: values.LoanEntry) -> LoanStat
 
 
 def _approved(state: LoanState, fact: Fact, _: values.LoanApproved) -> LoanState:
-    return replace(state, status="Active", status_since=fact.position, approved_at=fact.at, asked_at=fact.position)
+    """Later versions fund the loan with it, the first one does not: whether it is funded, the entry says."""
+    return replace(
+        state,
+        status="Active",
+        status_since=fact.position,
+        approved_at=fact.at,
+        funded_at=None,
+        asked_at=fact.position,
+    )
 
 
 def _cancelled(state: LoanState, fact: Fact, _: values.LoanCancelled) -> LoanState:
@@ -159,7 +167,25 @@ def _vendor_paid(state: LoanState, fact: Fact, _: values.VendorPaid) -> LoanStat
     """It may be what makes a pending loan active: then the status is unknown until the entry is read."""
     if state.status == "Pending":
         state = replace(state, status=None, status_since=None)
-    return replace(state, asked_at=fact.position)
+    return replace(state, funded_at=None, asked_at=fact.position)
+
+
+def _unread(state: LoanState, fact: Fact, _: values.Unread) -> LoanState:
+    """Nothing that the entry tells is known; when the loan was made, and when it came to which status, stays as told."""
+    return LoanState(
+        key=state.key,
+        position=state.position,
+        observed_at=state.observed_at,
+        asked_at=fact.position,
+        contract=state.contract,
+        loan_id=state.loan_id,
+        created_at=state.created_at,
+        created_tx=state.created_tx,
+        approved_at=state.approved_at,
+        completed_at=state.completed_at,
+        defaulted_at=state.defaulted_at,
+        cancelled_at=state.cancelled_at,
+    )
 
 
 def _grace_warned(state: LoanState, _: Fact, __: values.GraceWarned) -> LoanState:
@@ -210,6 +236,7 @@ FOLD = Fold(
         values.LoanDefaulted: _defaulted,
         values.GraceWarned: _grace_warned,
         values.VendorPaid: _vendor_paid,
+        values.Unread: _unread,
         values.LoanEntry: _observed,
     },
 )

@@ -1,14 +1,14 @@
 """The folds of reputation scores and of vendors."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from shared import position
 from shared.stepfi import tables, values
 from streams.facts import Fact
-from streams.fold import Fold
+from streams.fold import Fold, replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ScoreMapState:
     """A row of `chain.reputation_maps`."""
 
@@ -27,9 +27,9 @@ def _map_observed(state: ScoreMapState, fact: Fact, _: values.ScoreMapEntry) -> 
     return replace(state, observed_at=fact.position)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ScoreState:
-    """A row of `chain.scores`. A user whom the newest map did not hold has 0: see `chain.reputation_maps`."""
+    """A row of `chain.scores`; None is unknown. A user whom the newest map did not hold has 0: see `chain.reputation_maps`."""
 
     key: str
     position: str
@@ -37,7 +37,7 @@ class ScoreState:
     asked_at: str | None = None
     contract: str
     user_address: str
-    score: int
+    score: int | None
 
 
 def _start_score(fact: Fact) -> ScoreState:
@@ -53,7 +53,12 @@ def _score_observed(state: ScoreState, fact: Fact, entry: values.ScoreEntry) -> 
     return replace(state, score=entry.score, observed_at=fact.position)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def _score_unread(state: ScoreState, _: Fact, __: values.Unread) -> ScoreState:
+    """The map of all scores is asked for by the contract's own row."""
+    return replace(state, score=None)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScoreChangeState:
     """A row of `chain.score_changes`: one SCORECHGD event."""
 
@@ -94,7 +99,7 @@ def _score_change(state: ScoreChangeState, _: Fact, __: values.ScoreChanged) -> 
     return state
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class VendorState:
     """A row of `chain.vendors`; None is unknown."""
 
@@ -131,6 +136,10 @@ def _status_changed(state: VendorState, fact: Fact, event: values.VendorStatusCh
     return replace(state, status=event.status, status_since=fact.position)
 
 
+def _vendor_unread(state: VendorState, fact: Fact, _: values.Unread) -> VendorState:
+    return replace(state, name=None, status=None, status_since=None, asked_at=fact.position)
+
+
 def _vendor_observed(state: VendorState, fact: Fact, entry: values.VendorEntry) -> VendorState:
     return replace(
         state,
@@ -156,7 +165,7 @@ SCORE = Fold(
     table=tables.scores,
     state=ScoreState,
     start=_start_score,
-    steps={values.ScoreChanged: _score_changed, values.ScoreEntry: _score_observed},
+    steps={values.ScoreChanged: _score_changed, values.ScoreEntry: _score_observed, values.Unread: _score_unread},
 )
 
 SCORE_CHANGE = Fold(
@@ -176,5 +185,6 @@ VENDOR = Fold(
         values.VendorRegistered: _registered,
         values.VendorStatusChanged: _status_changed,
         values.VendorEntry: _vendor_observed,
+        values.Unread: _vendor_unread,
     },
 )

@@ -1,7 +1,8 @@
 """What the observer reads next, as queries over the tables: nothing is remembered that a restart could lose.
 
 A row asks for its entry when a fact told of it what only the entry can say (`asked_at`), and once more after an upgrade of
-its contract. A loan below the creditline's counter without a row is one whose events lie before the stream.
+its contract. A loan below the creditline's counter without a row is one whose events lie before the stream, or whose creation
+could not be read.
 """
 
 from typing import NamedTuple
@@ -18,7 +19,9 @@ class _Wish(NamedTuple):
 
 
 _INSTANCES = text("""
-SELECT contract, NULL AS id FROM chain.contracts WHERE asked_at IS NOT NULL ORDER BY asked_at, key LIMIT :limit
+SELECT contract, NULL AS id
+FROM (SELECT contract, asked_at FROM chain.contracts UNION ALL SELECT contract, asked_at FROM chain.pools) AS asking
+WHERE asked_at IS NOT NULL ORDER BY asked_at, contract LIMIT :limit
 """)
 
 _LOANS = text("""

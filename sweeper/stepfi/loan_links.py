@@ -6,7 +6,7 @@ in both directions; nothing is ever linked by being the only one left.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -57,39 +57,41 @@ def matches(row: Row, loan: Row, *, window: timedelta, tolerance: Decimal) -> bo
 
 
 def resolve(
-    *, by_hash: Mapping[str, Iterable[str]], by_terms: Mapping[str, Iterable[str]], with_row: Set[str]
+    *, by_hash: Mapping[str, Collection[str]], by_terms: Mapping[str, Collection[str]], with_row: Set[str]
 ) -> Links:
     """Decide all links at once.
 
     by_hash, by_terms   row id to the keys of the loans that speak for it
     with_row            keys of the loans that have a row of their own already
     """
-    hashed = {row: sorted(set(loans)) for row, loans in by_hash.items()}
-    termed = {row: sorted(set(loans)) for row, loans in by_terms.items() if row not in hashed}
-    spoken_for = {loan for loans in hashed.values() for loan in loans}
+    hashed = {row: sorted(set(loans)) for row, loans in by_hash.items() if loans}
+    termed = {row: sorted(set(loans)) for row, loans in by_terms.items() if loans and row not in hashed}
     links = {
-        **_resolve(hashed, by="transaction hash", with_row=with_row, spoken_for=frozenset()),
-        **_resolve(termed, by="terms", with_row=with_row, spoken_for=spoken_for),
+        **_resolve(hashed, by="transaction hash", with_row=with_row, rows_of=_rows_of(hashed)),
+        # A hash outweighs terms: it is a rival of them, and they are none of it.
+        **_resolve(termed, by="terms", with_row=with_row, rows_of=_rows_of(hashed | termed)),
     }
     candidates = {loan for loans in (*hashed.values(), *termed.values()) for loan in loans}
     return Links(of_row=links, claimed=frozenset(candidates - with_row))
 
 
-def _resolve(
-    candidates: Mapping[str, Sequence[str]], *, by: str, with_row: Set[str], spoken_for: Set[str]
-) -> dict[str, Link]:
-    rows_of: dict[str, set[str]] = defaultdict(set)
+def _rows_of(candidates: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
+    rows: dict[str, set[str]] = defaultdict(set)
     for row, loans in candidates.items():
         for loan in loans:
-            rows_of[loan].add(row)
+            rows[loan].add(row)
+    return rows
+
+
+def _resolve(
+    candidates: Mapping[str, Sequence[str]], *, by: str, with_row: Set[str], rows_of: Mapping[str, Set[str]]
+) -> dict[str, Link]:
     links = {}
     for row, loans in candidates.items():
-        if not loans:
-            continue
         rivals = sorted({rival for loan in loans for rival in rows_of[loan]} - {row})
         if all(loan in with_row for loan in loans):
             kind = LinkKind.TAKEN
-        elif len(loans) == 1 and not rivals and loans[0] not in spoken_for:
+        elif len(loans) == 1 and not rivals:
             kind = LinkKind.UNIQUE
         else:
             kind = LinkKind.AMBIGUOUS

@@ -68,8 +68,10 @@ def ambiguous_link(case: Case, around: loan_values.Surroundings) -> Finding | No
     link = _link(case, around)
     if case.row is None or link is None or link.kind is not LinkKind.AMBIGUOUS:
         return None
+    rivals = len(link.rivals)
+    others = f", and {rivals} other {'row fits' if rivals == 1 else 'rows fit'} as well" if rivals else ""
     words = (
-        f"The provisional row {case.row['loan_id']} fits {_loans(link)}, and {len(link.rivals)} other rows fit as well: "
+        f"The provisional row {case.row['loan_id']} fits {_loans(link)}{others}: "
         "which is whose cannot be proven, so nothing is changed."
     )
     return _report("ambiguous_link", case, words=words, evidence=_link_evidence(link))
@@ -163,10 +165,8 @@ def missing_row(case: Case, around: loan_values.Surroundings) -> Finding | None:
         return None  # the app knows accounts alone: a contract's loan cannot have a row, nor one of an unknown borrower
     if expected["created_at"] is None or not around.is_older(expected["created_at"], around.insert_grace):
         return None
-    loan = f"loan {expected['loan_id']}"
-    words = (
-        f"On chain there is {loan} of {expected['user_wallet']}, {expected['chain_status']}; the app has no row for it."
-    )
+    loan, status = f"loan {expected['loan_id']}", expected["chain_status"] or "of a status that is not known now"
+    words = f"On chain there is {loan} of {expected['user_wallet']}, {status}; the app has no row for it."
     return Finding(
         drift_class="missing_row",
         table=TABLE,

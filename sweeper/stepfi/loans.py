@@ -63,7 +63,7 @@ SELECT entity.key, entity.position, entity.loan_id::text AS loan_id, entity.borr
   {amount("entity.total_amount")} AS amount, {amount("entity.guarantee_amount")} AS guarantee,
   {amount("entity.remaining_balance")} AS remaining_balance, {total_repayment} AS total_repayment,
   entity.interest_rate_bps / 100.0 AS interest_rate,
-  greatest(1, jsonb_array_length(entity.schedule)) AS term,
+  CASE WHEN entity.schedule IS NOT NULL THEN greatest(1, jsonb_array_length(entity.schedule)) END AS term,
   to_timestamp(entity.created_at) AS created_at,
   to_timestamp(entity.completed_at) AS completed_at, to_timestamp(entity.defaulted_at) AS defaulted_at
 FROM chain.loans AS entity"""
@@ -121,7 +121,9 @@ FROM chain.loans AS entity"""
             number = numbers[finding.identity]
             if number is not None:
                 held = answered.get(keys[number])
-                finding = loan_confirm.judge(finding, number, held, stored=stored.get(number), counter=counter)  # noqa: PLW2901 - the finding, judged
+                finding = loan_confirm.judge(  # noqa: PLW2901 - the finding, judged
+                    finding, number, held, stored=stored.get(number), counter=counter, settings=self._settings
+                )
             confirmed.append(finding)
         return confirmed
 

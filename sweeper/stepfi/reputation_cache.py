@@ -77,6 +77,8 @@ def stale_score(case: Case, around: Surroundings) -> Finding | None:
     if row is None or (expected is None and not around.map_seen):
         return None
     score = 0 if expected is None else expected["score"]
+    if score is None:
+        return None
     tier = statuses.tier(score, low=around.low_tier)
     columns = {name: Both(row[name], value) for name, value in (("score", score), ("tier", tier)) if row[name] != value}
     if not columns:
@@ -101,7 +103,7 @@ def missing_score(case: Case, around: Surroundings) -> Finding | None:
     expected = case.expected
     if case.row is not None or expected is None or not expected["wallet_address"].startswith("G"):
         return None
-    if not around.is_due(expected["created_at"]):
+    if expected["score"] is None or not around.is_due(expected["created_at"]):
         return None
     wallet = expected["wallet_address"]
     user = case.related["users"].get(wallet)

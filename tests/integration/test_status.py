@@ -6,14 +6,15 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from rich.console import Console
-from sqlalchemy import insert
+from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import migrations
-from deploy import localnet, status, terminal_status
+from deploy import localnet, status, status_undecodable, terminal_status
 from shared import chain_tables, position, recon_tables
 from shared import database as connections
 from shared.settings import Network, Rpc
@@ -35,6 +36,7 @@ KEYS = {
     "unknown",
     "undecodable_events",
     "nodes",
+    "undecodable",
     "last_sweeps",
 }
 
@@ -153,10 +155,105 @@ async def test_an_open_gap_and_undecodable_events_are_degraded(engine: AsyncEngi
     assert current.body["gaps"][1]["from_ledger"] == chain.oldest_ledger + 6
     assert current.body["gaps"][1]["to_ledger"] == chain.oldest_ledger + 8
     assert current.body["undecodable_events"] == 1
+    assert current.body["undecodable"] == [
+        {"contract": "C", "event": "X", "reason": "?", "count": 1, "first_ledger": 7, "last_ledger": 7}
+    ]
     assert [trouble.partition(":")[0] for trouble in current.degraded] == [
         f"ledgers {chain.oldest_ledger + 6} to {chain.oldest_ledger + 8} are missing (open)",
         "1 event could not be decoded",
     ]
+
+
+async def _undecodable(engine: AsyncEngine, *facts: tuple[str, int, str, str]) -> None:
+    """Facts that could not be decoded: the rest of their key, ledger, name and reason."""
+    rows = [
+        {
+            "key": f"undecodable:{rest}",
+            "position": f"{ledger << 32:019d}-{number:010d}",
+            "kind": name,
+            "body": {},
+            "problem": reason,
+        }
+        for number, (rest, ledger, name, reason) in enumerate(facts)
+    ]
+    async with engine.begin() as connection:
+        for ledger in sorted({ledger // fact_partitions.LEDGERS for _, ledger, _, _ in facts}):
+            await fact_partitions.make(connection, ledger)
+        await connection.execute(insert(chain_tables.facts), rows)
+
+
+async def test_what_could_not_be_decoded_is_listed_by_contract_event_and_reason(
+    engine: AsyncEngine, chain: localnet.Localnet
+) -> None:
+    other, far = "CDLZFC3SYJYDZT7K67VZ75HPJVIEUVNIXF47ZG2FB2RMQQVU2HHGCYSC", fact_partitions.LEDGERS + 5
+    await _undecodable(
+        engine,
+        (CONTRACTS[0], 9, "LOANFUNDED", "unknown"),
+        (CONTRACTS[0], far, "LOANFUNDED", "unknown"),
+        (CONTRACTS[0], 11, "LOANFUNDED", "unknown"),
+        (CONTRACTS[0], 8, "LOANFUNDED", "another shape"),
+        (other, 7, "LOANFUNDED", "unknown"),
+        (f"{other}:AAAA", 10, "entry Loan", "a loan without 'status'"),
+        (f"{other}:BBBB", 10, "entry Loan", "a loan without 'status'"),
+        (":AAAA", 12, "entry", "not a key"),
+    )
+    body = (await status.read(_settings(chain), engine, STREAM)).body
+    assert [tuple(group.values()) for group in body["undecodable"]] == [
+        (CONTRACTS[0], "LOANFUNDED", "unknown", 3, 9, far),
+        (other, "entry Loan", "a loan without 'status'", 2, 10, 10),
+        (other, "LOANFUNDED", "unknown", 1, 7, 7),
+        (CONTRACTS[0], "LOANFUNDED", "another shape", 1, 8, 8),
+        (None, "entry", "not a key", 1, 12, 12),
+    ]
+    assert body["undecodable_events"] == 8
+    json.dumps(body)
+
+
+@pytest.mark.parametrize(("more", "words"), [(1, "1 more group"), (7, "7 more groups")])
+async def test_of_many_reasons_the_rest_is_counted(
+    engine: AsyncEngine, chain: localnet.Localnet, more: int, words: str
+) -> None:
+    many = status_undecodable.SHOWN + more
+    facts = [("C", 100 + number, "X", f"reason {number:03d}") for number in range(many) for _ in range(many - number)]
+    await _undecodable(engine, *facts)
+    body = (await status.read(_settings(chain), engine, STREAM)).body
+    *listed, rest = body["undecodable"]
+    assert [group["reason"] for group in listed] == [f"reason {number:03d}" for number in range(many - more)]
+    assert rest == {
+        "contract": None,
+        "event": None,
+        "reason": words,
+        "count": more * (more + 1) // 2,
+        "first_ledger": 100 + many - more,
+        "last_ledger": 99 + many,
+    }
+    assert body["undecodable_events"] == len(facts)
+
+
+async def test_the_key_range_is_read_by_its_index_whatever_else_is_stored(engine: AsyncEngine) -> None:
+    """Of 40,000 facts in two partitions the 40 that could not be decoded are read, and nothing else."""
+    far = fact_partitions.LEDGERS
+    await _undecodable(engine, *(("C", far * (n % 2) + n, "X", "?") for n in range(40)))
+    async with engine.begin() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO chain.facts (key, position, kind, body) SELECT 'event:C', "
+                "lpad(((n + :far * (n % 2)) << 32)::text, 19, '0') || '-0000000000', 'X', '{}' "
+                "FROM generate_series(1::bigint, 40000) AS n"
+            ),
+            {"far": far},
+        )
+        await connection.execute(text("ANALYZE chain.facts"))
+        statement = text(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {status_undecodable._GROUPS.text}")
+        plan = (await connection.execute(statement, {"shown": 20})).scalar_one()[0]["Plan"]
+    scans = [node for node in _nodes(plan) if "Relation Name" in node]
+    assert {node["Relation Name"] for node in scans} == {"facts_from_0000000000", f"facts_from_{far:010d}"}
+    assert sum(node["Actual Rows"] for node in scans) == 40
+    assert all("Seq" not in node["Node Type"] and not node.get("Rows Removed by Filter") for node in scans)
+
+
+def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan, *(node for child in plan.get("Plans", ()) for node in _nodes(child))]
 
 
 async def test_ledgers_that_rpc_has_dropped_are_told(engine: AsyncEngine, chain: localnet.Localnet) -> None:
@@ -212,3 +309,18 @@ async def test_people_see_the_same_at_any_width(engine: AsyncEngine, chain: loca
         terminal_status.show(current, console=Console(width=width, file=shown))
         assert str(chain.latest_ledger - 100) in shown.getvalue()
         assert "Degraded: The tables are behind the chain by 100 ledgers." in " ".join(shown.getvalue().split())
+        assert "Could not be decoded" not in shown.getvalue()
+
+
+async def test_people_see_what_could_not_be_decoded(engine: AsyncEngine, chain: localnet.Localnet) -> None:
+    await _begun(engine, origin=chain.oldest_ledger, through=chain.latest_ledger)
+    reasons = [(CONTRACTS[0], 9 + number, f"NAME{number}", "no such [event]") for number in range(22)]
+    await _undecodable(engine, *reasons, (CONTRACTS[0], 40, "NAME0", "no such [event]"))
+    current = await status.read(_settings(chain), engine, STREAM)
+    for width in (60, 80, 120):
+        shown = io.StringIO()
+        terminal_status.show(current, console=Console(width=width, file=shown))
+        words = " ".join(shown.getvalue().split())
+        for one in ("Could not be decoded", "CAKN…UZLG", "NAME0", "[event]", "9 to 40", "23 events could not be"):
+            assert one in words, (width, one)
+    assert "2 more groups" in words

@@ -14,8 +14,9 @@ from shared import chain_tables, errors, frames, kafka, position
 from shared import database as databases
 from shared.settings import Kafka
 from streams import alignment, topic
-from streams.apply import Applied, Applier, Record
-from streams.worker import Applies, Worker
+from streams.apply import Applied, Applier, Batch, Record
+from streams.pipeline import Applies
+from streams.worker import Worker
 from tests import services
 from tests.integration import stream_parts as parts
 from tests.integration.stream_parts import NETWORK, PARTITION, Plain, until
@@ -43,19 +44,22 @@ def applier(engine: AsyncEngine) -> Applier:
 
 
 class Counting:
-    """Hands on to an applier and notes what was applied; `hook` is called before each batch."""
+    """Hands on to an applier and notes what was applied; a failure is raised instead of a batch."""
 
-    def __init__(self, inner: Applies) -> None:
+    def __init__(self, inner: Applier) -> None:
         self.inner = inner
         self.calls: list[list[int]] = []
         self.applied = 0
         self.failures: list[BaseException] = []
 
-    async def apply(self, partition: int, records: Sequence[Record]) -> Applied:
-        self.calls.append([record.offset for record in records])
+    def prepare(self, partition: int, records: Sequence[Record]) -> Batch:
+        return self.inner.prepare(partition, records)
+
+    async def write(self, batch: Batch) -> Applied:
+        self.calls.append([record.offset for record in batch.records])
         if self.failures:
             raise self.failures.pop()
-        applied = await self.inner.apply(partition, records)
+        applied = await self.inner.write(batch)
         self.applied += applied.applied_records
         return applied
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import coverage, position
-from shared.coverage import Range
+from shared.coverage import GapState, Range
 
 PLACES_PER_LEDGER = 6
 FIRST_LEDGER = 100
@@ -88,6 +88,24 @@ def test_the_watermark_is_the_last_ledger_without_a_hole(pairs, start):
     end = reached(pairs, start)
     complete = (end + 1) // PLACES_PER_LEDGER
     assert coverage.watermark(added(pairs), PLACES[start]) == FIRST_LEDGER - 1 + complete
+
+
+@given(st.lists(st.tuples(many, many), min_size=1, max_size=3), bounds.filter(lambda pair: pair[0] < pair[1]))
+def test_the_state_of_a_gap_says_how_far_it_is_closed(contracts, gap):
+    wanted = covered([gap])
+    left = [wanted - covered(read) - covered(told) for read, told in contracts]
+    state = coverage.gap_state(real(gap), [(added(read), added(told)) for read, told in contracts])
+    if any(left):
+        untouched = all(one == wanted for one in left)
+        assert state is (GapState.OPEN if untouched else GapState.FILLING)
+    else:
+        by_state = any(wanted - covered(read) for read, _ in contracts)
+        assert state is (GapState.SUPERSEDED if by_state else GapState.FILLED)
+
+
+@given(many, many)
+def test_the_union_holds_what_either_holds(one, other):
+    assert coverage.union(added(one), added(other)) == added([*one, *other])
 
 
 @pytest.mark.parametrize(("after", "through"), [(3, 3), (5, 3)])

@@ -1,5 +1,6 @@
 """The metrics' names, and the ways out of the process."""
 
+import base64
 import http.server
 import socket
 import threading
@@ -93,10 +94,12 @@ def test_a_textfile_that_cannot_be_written_names_the_setting(tmp_path: Path):
 
 class _Gateway(http.server.BaseHTTPRequestHandler):
     pushed: list[tuple[str, str]]
+    users: list[str | None]
 
     def do_PUT(self) -> None:  # the name that the library calls
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         type(self).pushed.append((self.path, body))
+        type(self).users.append(self.headers["Authorization"])
         self.send_response(200)
         self.end_headers()
 
@@ -106,7 +109,7 @@ class _Gateway(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def gateway() -> Iterator[http.server.HTTPServer]:
-    _Gateway.pushed = []
+    _Gateway.pushed, _Gateway.users = [], []
     server = http.server.HTTPServer(("127.0.0.1", 0), _Gateway)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -121,6 +124,19 @@ def test_metrics_are_pushed(gateway: http.server.HTTPServer):
     ((path, body),) = _Gateway.pushed
     assert path == "/metrics/job/chaintrue"
     assert "chaintrue_watermark_ledger" in samples(body)
+
+
+def test_a_user_of_the_gateway_is_sent_as_http_knows_users(gateway: http.server.HTTPServer):
+    metrics.publish(Metrics(pushgateway_url=f"http://me:s3cr%2Ft@127.0.0.1:{gateway.server_port}/x"))
+    assert _Gateway.users == ["Basic " + base64.b64encode(b"me:s3cr/t").decode()]
+    assert _Gateway.pushed[0][0] == "/x/metrics/job/chaintrue"
+
+
+@pytest.mark.parametrize("place", ["me:s3cret@127.0.0.1:1", "me:s3cret@127.0.0.1:port", "me:s3cret@", "s3cret"])
+def test_an_address_that_will_not_do_is_not_quoted(place: str):
+    with pytest.raises(errors.SettingError, match="CHAINTRUE_METRICS__PUSHGATEWAY_URL") as caught:
+        metrics.publish(Metrics(pushgateway_url=f"http://{place}"))
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_gateway_that_is_down_names_the_setting():

@@ -1,12 +1,14 @@
 """Contracts and people that exist nowhere, and their events and entries, encoded by stellar-sdk: the oracle, not our writer."""
 
+from typing import Any
+
 from stellar_sdk import Address, StrKey, xdr
 from stellar_sdk import scval as sdk
 
 from shared import frames, position
 from shared.stepfi.events import Role
 from shared.stepfi.settings import Stepfi
-from streams.facts import Fact
+from streams.facts import Fact, merge
 from streams.stepfi.application import StepfiStream
 
 CONTRACTS = {role: StrKey.encode_contract(bytes([number] * 32)) for number, role in enumerate(Role, start=1)}
@@ -140,3 +142,17 @@ def facts(*told):
 
 def end(ledger):
     return position.end_of(ledger)
+
+
+def states(*told):
+    """The rows that follow from the facts of events and of (entry, ledger) pairs, by key; in order, as replay folds them."""
+    folds = {fold.prefix: fold for fold in APPLICATION.folds}
+    rows: dict[str, Any] = {}
+    for fact in merge(facts(*told)):
+        if fact.prefix in folds:
+            rows[fact.key] = folds[fact.prefix].step(rows.get(fact.key), fact)
+    return rows
+
+
+def key_of(prefix, role, *identity):
+    return ":".join((prefix, CONTRACTS[role], *map(str, identity)))

@@ -112,7 +112,7 @@ def fold_as_it_comes(name: str, batches: list[list[Fact]]) -> States:
         for key, new in by_key.items():
             stored.setdefault(key, {}).update({fact.position: fact for fact in new})
             fold = folds[new[0].prefix]
-            if folding.is_late(states.get(key), new):
+            if folding.is_late(states.get(key), new[0]):
                 ordered = [stored[key][at] for at in sorted(stored[key])]
                 states[key] = fold.run(None, ordered)
             else:

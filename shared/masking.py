@@ -1,0 +1,71 @@
+"""What people never see: secrets in addresses and assignments by their form, and those of the settings by their value.
+
+The form alone is not enough: a key in the path of an address looks like any word. So whoever has read the settings tells what is
+secret in them (`conceal`), and from then on each line is searched for it.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote, unquote
+
+HIDDEN = "***"
+SHORTEST_PASSWORD = 4
+SHORTEST_KEY = 12
+"""A part of a path or a query that is shorter is no key, but a word (`/soroban/rpc`)."""
+_LONG = 8
+
+_USERINFO = re.compile(r"(?<=://)[^/\s\"']+(?=@)")
+_ASSIGNED = re.compile(
+    r"(?i)([\w-]*(?:password|passwd|secret|token|api[_-]?key)[\"']?\s*[=:]\s*[\"']?)(?!\*\*\*)[^\s\"'&;,)}\]]+"
+)
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:([^:/@]*)(?::([^@]*))?@)?(.*)", re.DOTALL)
+_known: list[re.Pattern[str]] = []
+
+
+def mask(text: str) -> str:
+    """The text without user names and passwords of addresses, values assigned to secret names, and all that is concealed."""
+    for pattern in _known:
+        text = pattern.sub(HIDDEN, text)
+    return _ASSIGNED.sub(rf"\g<1>{HIDDEN}", _USERINFO.sub(HIDDEN, text))
+
+
+def conceal(secrets: Iterable[str]) -> None:
+    """From now on these, in each form that a line may show them in, are masked; in place of those of before."""
+    forms = {form for secret in secrets for form in _forms(secret)}
+    longest_first = sorted(forms, key=lambda form: (-len(form), form))
+    _known[:] = [re.compile("|".join(map(_pattern, longest_first)))] if forms else []
+
+
+def parts(value: str) -> set[str]:
+    """What is secret in a secret setting: of an address the password and what may be a key, otherwise all of it."""
+    address = _ADDRESS.fullmatch(value)
+    if address is None:
+        return {value}
+    scheme, user, password, rest = (part or "" for part in address.groups())
+    place, _, query = rest.partition("?")
+    host, *path = place.split("/")
+    options = dict(option.partition("=")[::2] for option in query.split("&"))
+    shown = {host.partition(":")[0], user} if password else {host.partition(":")[0]}
+    if scheme.startswith("postgres"):
+        shown |= set(path)  # a database that is called as its password is has no secret left
+        keys = {each for name, each in options.items() if "password" in name}
+    else:
+        keys = {each for each in (*path, *options.values()) if len(each) >= SHORTEST_KEY}
+        keys |= set() if password else {user}
+    return {each for each in {password, *keys} - shown if len(each) >= SHORTEST_PASSWORD}
+
+
+def _forms(secret: str) -> Iterator[str]:
+    plain = unquote(secret)
+    for each in {secret, plain, quote(plain), quote(plain, safe="")}:
+        yield each
+        yield json.dumps(each)[1:-1]
+        yield json.dumps(each, ensure_ascii=False)[1:-1]
+        yield repr(each)[1:-1]
+
+
+def _pattern(form: str) -> str:
+    """A short one only as a word of its own: the password `test` is not in `latest`."""
+    escaped = re.escape(form)
+    return escaped if len(form) >= _LONG else rf"(?<!\w){escaped}(?!\w)"
