@@ -28,6 +28,9 @@ def expect(value: object, name: str, kind: type[V]) -> V:
 
 
 def text(record: Object, name: str) -> str:
+    value = record.get(name)
+    if type(value) is str and "\0" not in value:  # the way of nearly all: a frame has thousands of texts
+        return value
     return _storable(member(record, name, str), name)
 
 
@@ -37,7 +40,11 @@ def optional_text(record: Object, name: str) -> str | None:
 
 
 def texts(record: Object, name: str) -> tuple[str, ...]:
-    return tuple(_storable(expect(item, name, str), name) for item in member(record, name, list))
+    values = member(record, name, list)
+    for item in values:
+        if type(item) is not str or "\0" in item:
+            _storable(expect(item, name, str), name)
+    return tuple(values)
 
 
 def objects(record: Object, name: str) -> list[Object]:

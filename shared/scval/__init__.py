@@ -6,7 +6,7 @@ What it accepts, `write` turns into the same bytes. Types are exact: a decoder t
 The layout is Stellar-contract.x of the network (XDR, RFC 4506).
 """
 
-from shared.scval.reader import DEPTH_LIMIT, read, read_base64
+from shared.scval.reader import DEPTH_LIMIT, read, read_base64, read_topic
 from shared.scval.values import (
     I32,
     I64,
@@ -47,6 +47,7 @@ __all__ = [
     "Value",
     "read",
     "read_base64",
+    "read_topic",
     "write",
     "write_base64",
 ]

@@ -4,6 +4,7 @@ This is the hot path of indexing and replay, so the loops of Vec and Map look up
 """
 
 import binascii
+import functools
 import struct
 
 from shared import errors
@@ -16,6 +17,8 @@ DEPTH_LIMIT = 128
 read; and reading, ranking and comparing that deep stays far from the interpreter's own limit of 1,000 frames."""
 
 _SYSTEM_ARMS = {19: "contract instance", 20: "key of a contract instance", 21: "key of a nonce", 22: "executable tag"}
+_SHORT = 64
+"""Letters of base64 of a text that is worth remembering: any Symbol and any address, and no more, so that memory is bounded."""
 _STRAY_FREE = {1: "AQgw", 2: "AEIMQUYcgkosw048"}
 """The last letters of base64 whose unused bits are zero, by the bytes in the last group."""
 
@@ -23,6 +26,17 @@ _STRAY_FREE = {1: "AQgw", 2: "AEIMQUYcgkosw048"}
 def read_base64(text: str) -> Value:
     """The ScVal that base64 text holds, as Stellar RPC gives topics and values; raises Undecodable."""
     return read(from_base64(text))
+
+
+def read_topic(text: str) -> Value:
+    """As `read_base64`, for topics: names and addresses, of which most were read before."""
+    return _remembered(text) if len(text) <= _SHORT else read_base64(text)
+
+
+@functools.lru_cache(maxsize=65_536)
+def _remembered(text: str) -> Value:
+    """Shared, as values are immutable; what cannot be read is not remembered."""
+    return read_base64(text)
 
 
 def read(data: bytes) -> Value:

@@ -1,6 +1,6 @@
 """The shapes in which StepFi's contracts write their values: strict, by type, by key name. A mismatch is `Undecodable`."""
 
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from shared import errors, scval
 from shared.stepfi import values
@@ -24,6 +24,8 @@ def items(value: object, count: int) -> Values:
 
 
 def only(topics: Values, *kinds: type) -> Values:
+    if tuple(map(type, topics)) == kinds:
+        return topics
     if len(topics) != len(kinds):
         raise errors.Undecodable(f"{len(kinds)} topics are needed behind the name, there are {len(topics)}")
     return tuple(expect(kind, topic) for kind, topic in zip(kinds, topics, strict=True))
@@ -65,7 +67,11 @@ def _installment(value: object) -> values.Installment:
 
 def named(value: object) -> dict[str, object]:
     """The fields of a struct: a Map whose keys are Symbols."""
-    return {str(expect(scval.Symbol, key)): item for key, item in expect(scval.Map, value)}
+    fields = dict(expect(scval.Map, value))
+    for key in fields:
+        if type(key) is not scval.Symbol:
+            expect(scval.Symbol, key)
+    return cast(dict[str, object], fields)
 
 
 def vendor_name(value: object) -> str:

@@ -61,7 +61,7 @@ class StepfiStream:
         role = self.roles.get(event.contract)
         try:
             at = _unix_seconds(event.closed_at)
-            topics = tuple(scval.read_base64(topic) for topic in event.topics)
+            topics = tuple(map(scval.read_topic, event.topics))
             kind = _kind(topics[0]) if topics and type(topics[0]) is scval.Symbol else event.type
             if event.type == SYSTEM:
                 payload: object = values.Other(kind)

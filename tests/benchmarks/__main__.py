@@ -1,12 +1,14 @@
 """Runs every benchmark of this folder, or those whose name contains one of the words given, and prints one table."""
 
+import argparse
 import importlib
 import pkgutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from tests import benchmarks
-from tests.benchmarks import Row
+from tests.benchmarks import Row, markdown
 
 
 def discover(words: list[str]) -> list[tuple[str, Callable[[], list[Row]]]]:
@@ -17,18 +19,24 @@ def discover(words: list[str]) -> list[tuple[str, Callable[[], list[Row]]]]:
     return [(name, module.run) for name, module in modules if hasattr(module, "run")]
 
 
-def main(words: list[str]) -> int:
-    found = discover(words)
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Benchmarks, as one table.")
+    parser.add_argument("words", nargs="*", help="only those whose name contains one of these")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table to this file, too")
+    chosen = parser.parse_args()
+    found = discover(chosen.words)
     if not found:
-        print(f"no benchmark is named like {' or '.join(words)}", file=sys.stderr)
+        print(f"no benchmark is named like {' or '.join(chosen.words)}", file=sys.stderr)
         return 2
     rows: list[Row] = []
     for name, run in found:
         print(f"{name} …", file=sys.stderr, flush=True)
         rows += run()
     benchmarks.show(rows)
+    if chosen.markdown is not None:
+        chosen.markdown.write_text(markdown.page(rows))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -58,6 +58,18 @@ def test_every_recorded_topic_and_value_comes_back_as_the_same_bytes(name: str) 
     assert [text for text in texts if scval.write_base64(scval.read_base64(text)) != text] == []
 
 
+def test_topics_are_read_as_everything_else_and_only_short_ones_are_remembered() -> None:
+    values = (scval.Symbol("x" * 32), scval.U64(1), scval.U32(1), True, scval.String(b"y" * 200))
+    texts = [scval.write_base64(value) for value in values]
+    for _ in range(2):
+        assert [exact(scval.read_topic(text)) for text in texts] == [exact(value) for value in values]
+    assert scval.read_topic(texts[0]) is scval.read_topic(texts[0])
+    assert scval.read_topic(texts[4]) is not scval.read_topic(texts[4])
+    for _ in range(2):
+        with pytest.raises(errors.Undecodable):
+            scval.read_topic(texts[0][:-4])
+
+
 def test_types_are_exact() -> None:
     assert scval.read(words(3, 1)).__class__ is scval.U32
     assert scval.read(words(4, 1)).__class__ is scval.I32
