@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from shared import chain_tables
 from streams import alignment
 from streams.application import Application
-from streams.apply import Decoder, Record
+from streams.apply import Applier, Record
 from streams.replay import shadow
 from streams.replay.feed import Feed
 from streams.replay.fold import Folder
@@ -43,7 +43,7 @@ class Build:
         self._engine = engine
         self._source = source
         self._applications = applications
-        self._decoder = Decoder(applications, network=network)
+        self._applier = Applier(engine=engine, applications=applications, network=network)
         self._topic = topic
         self._say = say
 
@@ -88,7 +88,7 @@ class Build:
             connection=facts,
             feed=feed,
             applications=self._applications,
-            decoder=self._decoder,
+            applier=self._applier,
             on_progress=_loading(self._say, records),
         )
 

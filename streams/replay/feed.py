@@ -20,6 +20,8 @@ PAGE_ROWS = 1000
 _CREATE = 'CREATE TEMPORARY TABLE feed (scope smallint, key text COLLATE "C", position text COLLATE "C", payload bytea)'
 _SORTED = "SELECT scope, key, position, payload FROM pg_temp.feed ORDER BY key, position"
 _COLUMNS = ("scope", "key", "position", "payload")
+FeedRow = tuple[int, str, str, bytes]
+"""The number of the scope, the fact's key and position, and the fact packed."""
 _place = itemgetter("key", "position")
 
 
@@ -56,8 +58,8 @@ class Feed:
     async def create(self) -> None:
         await self._raw.execute(_CREATE)
 
-    async def add(self, rows: Iterable[tuple[int, str, str, bytes]]) -> None:
-        """Add rows (scope, key, position, packed fact), in any order, duplicates among them."""
+    async def add(self, rows: Iterable[FeedRow]) -> None:
+        """Add rows, in any order, duplicates among them."""
         await self._raw.copy_records_to_table("feed", columns=_COLUMNS, records=rows)
 
     async def sort(self) -> None:

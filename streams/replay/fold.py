@@ -75,9 +75,9 @@ class Rows:
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
-        self._waiting: dict[str, tuple[Table, list[tuple[Any, ...]]]] = {}
+        self._waiting: dict[str, tuple[Table, list[Sequence[Any]]]] = {}
 
-    def add(self, table: Table, row: tuple[Any, ...]) -> None:
+    def add(self, table: Table, row: Sequence[Any]) -> None:
         self._waiting.setdefault(table.name, (table, []))[1].append(row)
 
     async def write_full(self) -> None:

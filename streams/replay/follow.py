@@ -65,9 +65,7 @@ class Follower:
             self._pace = (time.monotonic() - start) / (self.records - before)
 
     async def _go(self, partition: int, offset: int, *, end: int) -> None:
-        if partition not in self.standing:  # a live worker's first look leaves a row, also where it finds nothing
-            self.standing[partition] = (await self._applier.apply(partition, [])).next_offset
-        async for records in self._source.batches(partition, self.standing[partition], offset):
+        async for records in self._source.batches(partition, self.standing.get(partition, 0), offset):
             applied = await self._applier.apply(partition, records)
             self.standing[partition] = applied.next_offset
             self.records += applied.applied_records

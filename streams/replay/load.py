@@ -2,7 +2,7 @@
 
 Facts go by COPY into tables without a key, so one may not be there twice. Positions tell that: what stands behind everything
 before it, among the events or among the observations of its partition, is new. What does not is set aside, and merged once
-the key is there. While PostgreSQL takes one batch, the next one is decoded.
+the key is there. While PostgreSQL takes one batch, the next one is decoded in a thread.
 """
 
 import asyncio
@@ -13,14 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import database, position
 from shared.chain_tables import facts as facts_table
-from streams import digest as digesting
 from streams import fact_partitions, proofs, state_store
 from streams.application import Application
-from streams.apply import Decoder, Record, due_of
-from streams.digest import Digest
+from streams.apply import Applier, Batch, Record, due_of
 from streams.facts import Fact
 from streams.replay import shadow
-from streams.replay.feed import Feed, pack
+from streams.replay.feed import Feed, FeedRow, pack
 from streams.replay.shadow import SHADOW
 from streams.state_store import FACT_COLUMNS, fact_row
 
@@ -79,10 +77,11 @@ class Loader:
         connection: AsyncConnection,
         feed: Feed,
         applications: Sequence[Application],
-        decoder: Decoder,
+        applier: Applier,
         on_progress: Callable[[Loaded], None],
     ) -> None:
-        """`engine` is placed in the shadow; `connection` is a session of it, for the facts, that commits each statement."""
+        """`engine` is placed in the shadow; `connection` is a session of it, for the facts, that commits each statement;
+        `applier` decodes."""
         self.loaded = Loaded()
         self._engine = engine
         self._connection = connection
@@ -90,7 +89,7 @@ class Loader:
         self._feed = feed
         self._numbers = {application.scope: number for number, application in enumerate(applications)}
         self._folded = {one.scope: frozenset(fold.prefix for fold in one.folds) for one in applications}
-        self._decoder = decoder
+        self._applier = applier
         self._on_progress = on_progress
         self._partitions = fact_partitions.Known()
 
@@ -103,10 +102,10 @@ class Loader:
             async for records in batches:
                 due = due_of(records, expected=expected, partition=partition)
                 expected += len(due)
-                content = await self._digest(partition, due)
+                batch, rows = await asyncio.to_thread(self._prepare, partition, due)
                 if writing is not None:
                     await writing
-                writing = asyncio.create_task(self._write(content, lanes, partition=partition, next_offset=expected))
+                writing = asyncio.create_task(self._write(batch, rows, lanes, next_offset=expected))
             if writing is not None:
                 await writing
         finally:
@@ -126,29 +125,26 @@ class Loader:
     async def prepare(self) -> None:
         await self._raw.execute(_SET_ASIDE)
 
-    async def _digest(self, partition: int, records: Sequence[Record]) -> Digest:
-        """The batch decoded. Between two records others have their turn: the batch before is on its way to PostgreSQL."""
-        first = self._decoder.decode(partition, records[0])
-        application = self._decoder.application(first.frame)
-        content = Digest(scope=application.scope)
-        for record in records:
-            digesting.take(content, self._decoder.decode(partition, record), application)
-            await asyncio.sleep(0)
-        return digesting.finish(content)
+    def _prepare(self, partition: int, records: Sequence[Record]) -> tuple[Batch, list[FeedRow]]:
+        """The batch decoded, and its part of the feed."""
+        batch = self._applier.prepare(partition, records)
+        scope = batch.application.scope
+        folded, number = self._folded[scope], self._numbers[scope]
+        return batch, [
+            (number, one.key, one.position, pack(one)) for one in batch.content.facts if one.prefix in folded
+        ]
 
-    async def _write(self, content: Digest, lanes: Lanes, *, partition: int, next_offset: int) -> None:
+    async def _write(self, batch: Batch, rows: list[FeedRow], lanes: Lanes, *, next_offset: int) -> None:
+        facts = batch.content.facts
         async with self._engine.begin() as connection:
-            await self._partitions.ensure(connection, [fact.position for fact in content.facts])
-            await proofs.record(connection, content, partition=partition)
+            await self._partitions.ensure(connection, [fact.position for fact in facts])
+            await proofs.record(connection, batch.content, partition=batch.partition)
         self._partitions.committed()
-        new, late = lanes.split(content.facts)
-        folded = self._folded[content.scope]
-        number = self._numbers[content.scope]
-        rows = [(number, one.key, one.position, pack(one)) for one in content.facts if one.prefix in folded]
+        new, late = lanes.split(facts)
         async with asyncio.TaskGroup() as both:
             both.create_task(self._store(new, late))
             both.create_task(self._feed.add(rows))
-        self._count(content, folded=len(rows), lanes=lanes, partition=partition, next_offset=next_offset)
+        self._count(batch, folded=len(rows), newest=max(lanes.newest.values()), next_offset=next_offset)
 
     async def _store(self, new: Sequence[Fact], late: Sequence[Fact]) -> None:
         if new:
@@ -158,11 +154,10 @@ class Loader:
         if late:
             await self._raw.copy_records_to_table("late", columns=FACT_COLUMNS, records=map(fact_row, late))
 
-    def _count(self, content: Digest, *, folded: int, lanes: Lanes, partition: int, next_offset: int) -> None:
-        before, _ = self.loaded.standing.get(partition, (0, position.START))
-        self.loaded.records += next_offset - before
-        self.loaded.events += content.events
-        self.loaded.facts += len(content.facts)
+    def _count(self, batch: Batch, *, folded: int, newest: str, next_offset: int) -> None:
+        self.loaded.records += len(batch.records)
+        self.loaded.events += batch.content.events
+        self.loaded.facts += len(batch.content.facts)
         self.loaded.folded += folded
-        self.loaded.standing[partition] = (next_offset, max(lanes.newest.values()))
+        self.loaded.standing[batch.partition] = (next_offset, newest)
         self._on_progress(self.loaded)

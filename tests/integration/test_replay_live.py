@@ -12,7 +12,7 @@ from shared import errors, frames
 from shared import kafka as kafka_clients
 from shared.database import MIGRATION_LOCK
 from streams import alignment
-from streams.apply import Applied, Record
+from streams.apply import Applied, Batch, Record
 from streams.replay import compare, exchange
 from streams.worker import Worker
 from tests import services
@@ -44,8 +44,11 @@ class Counting:
         self._inner = parts.applier(world)
         self.applied = 0
 
-    async def apply(self, partition: int, records: Sequence[Record]) -> Applied:
-        applied = await self._inner.apply(partition, records)
+    def prepare(self, partition: int, records: Sequence[Record]) -> Batch:
+        return self._inner.prepare(partition, records)
+
+    async def write(self, batch: Batch) -> Applied:
+        applied = await self._inner.write(batch)
         self.applied += applied.applied_records
         return applied
 
