@@ -15,6 +15,11 @@ Exit codes: 0 clean, all repaired, or findings that are only reported
             2 drift remains that policy would repair or propose (--strict: any finding)
             3 not complete: something could not be compared or asked"""
 
+_REPLAY_CODES = """\b
+Exit codes: 0 identical, or exchanged
+            1 error (a wrong setting, a log that is not whole, something unreachable)
+            2 different"""
+
 _config = click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -94,6 +99,37 @@ def backfill(config: Path | None, as_json: bool, first: int, last: int) -> int:
         else:
             terminal.out().print(f"The ledgers {first} to {last} were read: {done['events']} events are in the tables.")
         return 0
+
+    return running.run(work)
+
+
+@cli.command(short_help="Rebuild the tables from the log and compare.", epilog=_REPLAY_CODES)
+@_config
+@_json
+@click.option("--swap", is_flag=True, help="Put the rebuilt tables in the place of the live ones, different or not.")
+@click.option(
+    "--base",
+    metavar="SCHEMA",
+    help="The state before the topic's first record: a backup of the schema chain, restored under this name.",
+)
+def replay(config: Path | None, as_json: bool, swap: bool, base: str | None) -> int:
+    """Build the authoritative tables once more from the log, beside the live ones, and compare table by table.
+
+    A stream may run: it waits for a moment while both are brought to the same offset, and for another one while --swap
+    exchanges them. Whatever ends a replay before that leaves the live tables as they are.
+    """
+    from deploy import application, terminal, terminal_replay
+    from deploy.commands import replay as command
+
+    async def work(_: asyncio.Event) -> int:
+        settings = _load(application, config, *command.REQUIRED)
+        with terminal.err().status("replaying") as status:
+            outcome = await command.run(settings, base=base, swap=swap, on_progress=status.update)
+        if as_json:
+            terminal.show_json(outcome.to_json())
+        else:
+            terminal_replay.show(outcome, console=terminal.out())
+        return outcome.exit_code
 
     return running.run(work)
 

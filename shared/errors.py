@@ -17,6 +17,7 @@
     ├── Undecodable          an XDR value that this version does not read (a finding, never a stop)
     ├── FrameInvalid         a Kafka record that is no frame (stops the worker: skipping it would break coverage)
     ├── FactsDetached        facts that are needed lie in a partition that was detached
+    ├── ReplayRefused        a replay cannot be done, or its tables cannot take the place of the live ones
     ├── OffsetGap            Kafka delivered a record beyond the one that is due
     └── AlreadyRunning       another process does this already
 
@@ -122,6 +123,10 @@ class FrameInvalid(ChaintrueError):
 
 class FactsDetached(ChaintrueError):
     """Facts that are needed lie in a partition that was detached."""
+
+
+class ReplayRefused(ChaintrueError):
+    """The tables of a replay cannot take the place of the live ones."""
 
 
 class OffsetGap(ChaintrueError):

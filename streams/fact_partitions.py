@@ -38,6 +38,11 @@ def name_of(number: int) -> str:
     return f"facts_from_{number * LEDGERS:010d}"
 
 
+def number_named(name: str) -> int:
+    """The number of the partition of this name."""
+    return int(name.rpartition("_")[2]) // LEDGERS
+
+
 def bounds(number: int) -> tuple[str, str]:
     """Its first position, and the first that is not its own."""
     return tuple(f"{first * LEDGERS << 32:019d}-{0:010d}" for first in (number, number + 1))  # type: ignore[return-value]  # two of them
