@@ -9,8 +9,8 @@ from pydantic import SecretStr
 from sqlalchemy import Column, Text
 
 import migrations
-from shared import database as databases
 from shared import chain_tables, frames, kafka
+from shared import database as databases
 from shared.settings import Database, Kafka
 from shared.stepfi import tables as stepfi_tables  # noqa: F401 - its tables join those of the engine
 from streams.application import Application
