@@ -90,10 +90,7 @@ async def _stand(around: Surroundings, application: Application, writer: kafka.W
     scope = Scope(network=around.network, name=application.scope, contracts=application.contracts, partition=partition)
     await anchor.check_log(around.engine, begun[partition], scope=scope.name, topic=settings.kafka.topic)
     if begun[partition] is None:
-        held = await around.client.health()
-        ledger = indexer.first_ledger(
-            settings.stream.start_ledger, oldest=held.oldest_ledger, latest=held.latest_ledger
-        )
+        ledger = indexer.first_ledger(settings.stream.start_ledger, await around.client.reach())
         through = position.end_of(ledger - 1)
         await indexer.begin(writer, scope, through=through)
         return scope, through

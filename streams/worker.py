@@ -9,6 +9,7 @@ An error of the applier ends the worker. Faust would start the agent anew with t
 
 import asyncio
 import contextlib
+import logging
 import tempfile
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any
@@ -46,6 +47,7 @@ class _ConsumerOnly(BootStrategy):
 
 class _App(faust.App):
     BootStrategy = _ConsumerOnly
+    logger = logging.getLogger("faust.chaintrue")  # else it would speak as this module, and as loud
 
 
 def batches(records: Sequence[Record], *, limit: int = BATCH_BYTES) -> Iterator[list[Record]]:

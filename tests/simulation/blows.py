@@ -14,23 +14,27 @@ class Victim(Protocol):
     """A server of the local stack, or a process of chaintrue."""
 
     async def kill(self) -> None: ...
+    async def stop(self) -> None: ...
     async def start(self) -> None: ...
 
 
 @dataclass(frozen=True)
 class Blow:
-    """`at` seconds after the beginning these are killed with -9; each is started again after so many seconds."""
+    """`at` seconds after the beginning these are ended, by SIGTERM if `gently`, else by SIGKILL; each is started again after so
+    many seconds."""
 
     at: float
     down: Mapping[str, float]
+    gently: bool = False
 
     def __str__(self) -> str:
         each = ", ".join(f"{name} (back after {seconds:.1f} s)" for name, seconds in self.down.items())
-        return f"{self.at:5.1f} s: kill -9 {each}"
+        return f"{self.at:5.1f} s: {'SIGTERM to' if self.gently else 'kill -9'} {each}"
 
 
-def draw(chance: Random, *, names: Sequence[str], seconds: float) -> list[Blow]:
-    """Blows over so many seconds: mostly at one, at times at several at once, at a process that just started, too."""
+def draw(chance: Random, *, names: Sequence[str], seconds: float, gentle: float = 0.0) -> list[Blow]:
+    """Blows over so many seconds, the share `gentle` of them by SIGTERM: mostly at one, at times at several at once, at what just
+    started, too."""
     blows: list[Blow] = []
     at = chance.uniform(0.5, LONGEST_PAUSE_SECONDS)
     while at < seconds:
@@ -48,14 +52,14 @@ async def strike(blows: Iterable[Blow], victims: Mapping[str, Victim]) -> None:
     began = asyncio.get_running_loop().time()
     locks = {name: asyncio.Lock() for name in victims}
 
-    async def one(at: float, name: str, down: float) -> None:
-        await asyncio.sleep(max(0.0, began + at - asyncio.get_running_loop().time()))
+    async def one(blow: Blow, name: str, down: float) -> None:
+        await asyncio.sleep(max(0.0, began + blow.at - asyncio.get_running_loop().time()))
         async with locks[name]:
-            await victims[name].kill()
+            await (victims[name].stop() if blow.gently else victims[name].kill())
             await asyncio.sleep(down)
             await victims[name].start()
 
     async with asyncio.TaskGroup() as group:
         for blow in blows:
             for name, down in blow.down.items():
-                group.create_task(one(blow.at, name, down))
+                group.create_task(one(blow, name, down))

@@ -173,7 +173,7 @@ async def scene(
     url = await servers.postgres.create_database(f"chain_{name}")
     kafka = Kafka(bootstrap_servers=servers.kafka.bootstrap_servers, topic=f"facts-{name}", group=f"group-{name}")
     config = directory / f"{name}.toml"
-    config.write_text(_toml(_values(part, kafka, url, urls) | dict(settings or {})))
+    config.write_text(toml(_values(part, kafka, url, urls) | dict(settings or {})))
     made = Scene(servers=servers, part=part, url=url, kafka=kafka, config=config)
     code, _, said = await made.run("migrate")
     assert code == 0, said
@@ -183,6 +183,18 @@ async def scene(
             tended = Process(process, argv, directory=directory).tended()
             made.processes[process] = await exits.enter_async_context(tended)
         yield made
+
+
+@asynccontextmanager
+async def with_chain(
+    servers: Servers, part: Part, *, directory: Path, topology: Mapping[str, tuple[str, ...]]
+) -> AsyncIterator[tuple[Scene, localnet.Localnet]]:
+    """A deployment that reads one good node, which keeps all ledgers."""
+    async with (
+        localnet.serve(history=part.path, tip=part.ledgers[0], retention=None) as net,
+        scene(servers, part, urls=[net.url], directory=directory, topology=topology) as made,
+    ):
+        yield made, net
 
 
 def _values(part: Part, kafka: Kafka, url: str, urls: Sequence[str]) -> dict[tuple[str, str], str]:
@@ -204,7 +216,7 @@ def _values(part: Part, kafka: Kafka, url: str, urls: Sequence[str]) -> dict[tup
     }
 
 
-def _toml(values: Mapping[tuple[str, str], str]) -> str:
+def toml(values: Mapping[tuple[str, str], str]) -> str:
     """The settings as a TOML file; a JSON string is a TOML string."""
     sections: dict[str, list[str]] = {}
     for (section, name), value in values.items():

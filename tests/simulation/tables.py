@@ -18,7 +18,13 @@ from streams.apply import Applier, Record
 
 TABLES = tuple(sorted(table.name for table in chain_tables.metadata.sorted_tables))
 OF_THE_LOG = ("offsets",)
-MOMENTS = ("noted_at", "began_at")
+MOMENTS: Mapping[str, Sequence[str]] = {
+    "gaps": ("noted_at",),
+    "scopes": ("began_at",),
+    "superseded": ("ledger",),
+    "creditlines": ("loan_count",),
+}
+"""Columns that tell when a record was written, or what was so at the ledger of an observation that nothing asks anew."""
 BATCH_RECORDS = 500
 
 Dump = dict[str, list[str]]
@@ -45,7 +51,9 @@ async def chain_values(url: str) -> Dump:
     connection = await asyncpg.connect(url)
     try:
         return {
-            table: [row[0] for row in await connection.fetch(_values(table), [*_positions(table), *MOMENTS])]
+            table: [
+                row[0] for row in await connection.fetch(_values(table), [*_positions(table), *MOMENTS.get(table, ())])
+            ]
             for table in TABLES
             if table not in OF_THE_LOG
         }

@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deploy import localnet
 from shared import position
 from tests.simulation import scene
 from tests.simulation.scene import ONE_PROCESS, SPLIT, Part, Servers
@@ -23,10 +22,7 @@ async def measured(
 ) -> dict[str, float]:
     """Seconds to the first frame after the restart of each of the victims, one after the other, while the chain goes on."""
     found: dict[str, float] = {}
-    async with (
-        localnet.serve(history=part.path, tip=part.ledgers[0], retention=None) as net,
-        scene.scene(servers, part, urls=[net.url], directory=directory, topology=topology) as made,
-    ):
+    async with scene.with_chain(servers, part, directory=directory, topology=topology) as (made, net):
         playing = asyncio.create_task(scene.play([net], part.ledgers, seconds=PLAY_SECONDS))
         await made.start()
         await made.until("SELECT count(*) > 0 FROM chain.coverage")
