@@ -120,6 +120,7 @@ def client(settings: EngineSettings) -> rpc.Client:
     return rpc.Client(
         urls=settings.rpc.urls,
         passphrase=settings.network.passphrase or "",
+        ca_file=settings.rpc.ca_file,
         timeout_seconds=settings.rpc.timeout_seconds,
         max_attempts=settings.rpc.max_attempts,
         requests_per_second=settings.rpc.requests_per_second,

@@ -201,6 +201,7 @@ async def test_what_is_wrong_is_named_and_no_secret_shown(secured: World, shown:
         safe(ended)
         assert ended.code == 1, (case, ended.stderr)
         assert f"CHAINTRUE_{case[1]}" in ended.stderr, (case, ended.stderr)
+        assert f"CHAINTRUE_{case[1]}: ***" not in ended.stderr, ended.stderr  # what it says is no secret
         assert "unexpected" not in ended.stderr, ended.stderr
         assert ("Traceback" in ended.stderr) == ("CHAINTRUE_DEBUG" in shown), (case, ended.stderr)
 

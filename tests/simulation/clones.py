@@ -98,8 +98,7 @@ class Clone:
         for line in self.lines[1:]:
             for wire in line.get("events", ()):
                 event = frames.event_from_wire(wire)
-                yield replace(
-                    event,
+                yield event._replace(
                     id=self._id(event.id),
                     contract=self._contract(event.contract),
                     tx_hash=hashlib.sha256(bytes.fromhex(event.tx_hash) + bytes([self.number])).hexdigest(),

@@ -184,7 +184,7 @@ async def test_all_events_stand_in_the_log_once_and_in_order(limit: int):
 
 
 async def test_a_page_is_cut_and_only_the_last_piece_ends_at_the_pages_cursor():
-    big = [dataclasses.replace(event(100 + n), value="A" * 40_000) for n in range(3)]
+    big = [event(100 + n)._replace(value="A" * 40_000) for n in range(3)]
     node, log = Node(*big, oldest=10, latest=200), Log()
     await run_until(reading(node, log, through=position.end_of(99)), log, lambda: len(log.pages) == 3)
     assert [page.through for page in log.pages] == [big[0].id, big[1].id, position.end_of(200)]
