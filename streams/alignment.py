@@ -68,6 +68,14 @@ async def align(settings: Kafka, engine: AsyncEngine, *, partitions: Iterable[in
             await asyncio.sleep(POLL_SECONDS)
 
 
+async def check(settings: Kafka, engine: AsyncEngine, *, partitions: Iterable[int]) -> None:
+    """Raise TopicInvalid where the topic is not the one that the database was filled from, or lacks records that are due."""
+    async with kafka.consumer(settings, group=settings.group) as client:
+        places = [TopicPartition(settings.topic, partition) for partition in partitions]
+        client.assign(places)
+        await _ahead(client, settings, engine, places)
+
+
 async def _ahead(
     client: AIOKafkaConsumer, settings: Kafka, engine: AsyncEngine, places: Iterable[TopicPartition]
 ) -> dict[TopicPartition, Offsets]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy import localnet, stack
 from deploy.stack.ports import free_ports
@@ -144,3 +145,19 @@ async def test_a_topic_that_was_deleted_is_refused(story: World) -> None:
     assert "Cure:" in ended.stderr
     log = await story.run("backfill", "--from", "1", "--to", "2", **other)
     assert log.code == 1
+
+
+async def test_a_topic_that_is_made_anew_while_the_stream_runs_is_refused(story: World) -> None:
+    process = await story.start("stream")
+    await reach(story, story.truth.ledger)
+    await story.until(NO_OPEN_GAP)
+    admin = AIOKafkaAdminClient(bootstrap_servers=story.environment["CHAINTRUE_KAFKA__BOOTSTRAP_SERVERS"])
+    await admin.start()
+    await admin.delete_topics([story.environment["CHAINTRUE_KAFKA__TOPIC"]])
+    await admin.close()
+    assert (await story.run("migrate")).code == 0
+    async with asyncio.timeout(60):
+        _, said = await process.communicate()
+    assert process.returncode == 1
+    assert "was made anew" in said.decode()
+    assert "Cure:" in said.decode()

@@ -1,7 +1,6 @@
 """The indexer's decisions, and its loop against an RPC of a few lines."""
 
 import asyncio
-import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 
 import pytest
