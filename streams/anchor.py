@@ -25,7 +25,7 @@ _CURE = "the ledgers of before are gone: name a new CHAINTRUE_KAFKA__TOPIC and a
 class Source(Protocol):
     """What is needed of the RPC client."""
 
-    async def health(self) -> Health: ...
+    async def health(self, *, fenced: bool = True) -> Health: ...
     async def events(self, *, contracts: Sequence[str], start_ledger: int, limit: int = 1000) -> EventPage: ...
 
 
@@ -45,7 +45,7 @@ async def check_log(engine: AsyncEngine, beginning: Beginning | None, *, scope: 
 
 async def check_chain(engine: AsyncEngine, source: Source, *, scope: str) -> None:
     """Raise ChainReset where the nodes no longer hold the chain that the tables tell of."""
-    held = await source.health()
+    held = await source.health(fenced=False)
     columns = tables.anchors.c
     first, last = position.end_of(held.oldest_ledger + EDGE_LEDGERS), position.end_of(held.latest_ledger)
     query = select(columns.position, columns.contract, columns.tx_hash).where(

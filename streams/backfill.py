@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import coverage, errors, frames, kafka, position, rpc
 from shared.settings import EngineSettings
-from streams import filler, indexer, log_reader, topic
+from streams import beginning, filler, log_reader, topic
 from streams.application import Application
 from streams.filler import Hole
 from streams.indexer import Scope
@@ -79,7 +79,7 @@ async def _scope(settings: EngineSettings, application: Application) -> Scope:
         )
     partition = owned[application.scope]
     standing = await log_reader.standing(settings.kafka, network=network, partition=partition)
-    if indexer.new_contracts(standing.contracts, application.contracts, scope=application.scope):
+    if beginning.new_contracts(standing.contracts, application.contracts, scope=application.scope):
         raise errors.SettingError(
             "the settings name a contract that the log does not know yet",
             cure="start `chaintrue stream`, which adds it",

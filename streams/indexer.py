@@ -5,14 +5,13 @@ where we stand. A page's cursor is the only proof of what was scanned: `latestLe
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
 from shared import errors, frames, metrics, position
-from shared.rpc.answers import Reach
 from streams.scanner import EventSource, Scanner
 
 log = structlog.get_logger()
@@ -22,6 +21,8 @@ MERGE_SECONDS = 5.0
 MERGE_LEDGERS = 5_000
 """A longer empty range is sent at once: in a catch-up the tables shall move on, and a frame for so many ledgers is cheap."""
 NEAR_TIP_LEDGERS = 100
+CHECK_SECONDS = 60.0
+"""While the nodes are behind us they are asked so often whether theirs is the chain that we read."""
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
 
@@ -68,30 +69,6 @@ def judge(cursor: str, *, oldest: int, latest: int) -> Restart | Lost | Ahead:
     return Restart(following) if following <= latest and position.ends_ledger(cursor) else Ahead()
 
 
-def first_ledger(wanted: int | None, reach: Reach) -> int:
-    """The ledger that a new log begins at; raises SettingError for one that no node holds, RpcUnavailable while one is silent."""
-    if wanted is None:
-        return reach.oldest_ledger
-    if reach.oldest_ledger <= wanted <= reach.latest_ledger:
-        return wanted
-    held = f"RPC holds the ledgers {reach.oldest_ledger} to {reach.latest_ledger}"
-    words = f"CHAINTRUE_STREAM__START_LEDGER: {held}, so the log cannot begin at {wanted}"
-    if reach.silent:
-        raise errors.RpcUnavailable(f"{words} while {', '.join(reach.silent)} gives no answer")
-    raise errors.SettingError(words, cure="set it within that range, or leave it unset to begin at the oldest")
-
-
-def new_contracts(recorded: Sequence[str], named: Sequence[str], *, scope: str) -> tuple[str, ...]:
-    """The contracts that the settings name and the log does not know; raises SettingError when they lack one that it knows."""
-    if gone := sorted(set(recorded) - set(named)):
-        raise errors.SettingError(
-            f"the log of {scope} was begun for {', '.join(gone)}, which the settings no longer name: "
-            "a contract that was replaced cannot go on in the same log",
-            cure="name the recorded contracts again; or name a new CHAINTRUE_KAFKA__TOPIC and an empty database, and index anew",
-        )
-    return tuple(contract for contract in named if contract not in recorded)
-
-
 class Indexer:
     """Reads on from where the log stands, until it is cancelled. Holds one page, and the bounds of an empty range.
 
@@ -125,6 +102,7 @@ class Indexer:
         self._start: int | None = None
         self._latest = 0
         self._troubled = False
+        self._check_at = 0.0
 
     @property
     def latest_ledger(self) -> int:
@@ -140,10 +118,7 @@ class Indexer:
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
-                caught_up = await self.step()
-            except errors.LedgerOutOfRange as error:
-                ahead = await self._out_of_range(error)
-                await asyncio.sleep(self._poll_seconds if ahead else 0)
+                caught_up = await self._go_on()
             except errors.RpcError as error:
                 if not error.retryable:
                     raise
@@ -151,10 +126,17 @@ class Indexer:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             else:
-                self._recovered()
                 pause = FIRST_PAUSE_SECONDS
-                if caught_up:
-                    await asyncio.sleep(self._poll_seconds)
+                await asyncio.sleep(self._poll_seconds if caught_up else 0)
+
+    async def _go_on(self) -> bool:
+        """Take one page, or go on where the nodes can; says whether waiting is all there is to do."""
+        try:
+            caught_up = await self.step()
+        except errors.LedgerOutOfRange as error:
+            return await self._out_of_range(error)
+        self._recovered()
+        return caught_up
 
     async def step(self) -> bool:
         """Take one page into the log; says whether nothing lies behind it yet."""
@@ -209,10 +191,11 @@ class Indexer:
                 self._start = ledger
                 return False
             case Ahead():
-                if not self._troubled:
-                    log.warning("the RPC node is behind the log; waiting", latest=error.latest, cursor=self._cursor)
-                    await self._check_chain()
                 self._troubled = True
+                if self._clock() >= self._check_at:
+                    log.warning("the RPC node is behind the log; waiting", latest=error.latest, cursor=self._cursor)
+                    self._check_at = self._clock() + CHECK_SECONDS
+                    await self._check_chain()
                 return True
 
     async def _lost(self, through: str) -> None:
@@ -241,10 +224,4 @@ class Indexer:
         if self._troubled:
             log.info("RPC answers again", cursor=self._cursor)
         self._troubled = False
-
-
-async def begin(sink: FrameSink, scope: Scope, *, through: str) -> None:
-    """Write an origin: behind this position the scope begins, or its new contracts are read as well."""
-    origin = frames.Origin(network=scope.network, scope=scope.name, contracts=scope.contracts, through=through)
-    await sink.write(scope.partition, [origin])
-    log.info("the log begins", scope=scope.name, behind=through, contracts=len(scope.contracts))
+        self._check_at = 0.0

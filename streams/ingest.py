@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import kafka, metrics, position, rpc
 from shared.settings import EngineSettings
-from streams import anchor, indexer, leadership, log_reader, scopes, topic
+from streams import anchor, beginning, leadership, log_reader, scopes, topic
 from streams.application import Application
 from streams.filler import Filler
 from streams.indexer import Indexer, Scope
@@ -90,14 +90,14 @@ async def _stand(around: Surroundings, application: Application, writer: kafka.W
     scope = Scope(network=around.network, name=application.scope, contracts=application.contracts, partition=partition)
     await anchor.check_log(around.engine, begun[partition], scope=scope.name, topic=settings.kafka.topic)
     if begun[partition] is None:
-        ledger = indexer.first_ledger(settings.stream.start_ledger, await around.client.reach())
+        ledger = beginning.first_ledger(settings.stream.start_ledger, await around.client.reach())
         through = position.end_of(ledger - 1)
-        await indexer.begin(writer, scope, through=through)
+        await beginning.begin(writer, scope, through=through)
         return scope, through
     await anchor.check_chain(around.engine, around.client, scope=scope.name)
     standing = await log_reader.standing(settings.kafka, network=scope.network, partition=partition)
-    if indexer.new_contracts(standing.contracts, scope.contracts, scope=scope.name):
-        await indexer.begin(writer, scope, through=standing.through)
+    if beginning.new_contracts(standing.contracts, scope.contracts, scope=scope.name):
+        await beginning.begin(writer, scope, through=standing.through)
     return scope, standing.through
 
 

@@ -107,7 +107,10 @@ class _Reader:
             return None
         origin, at = await anext(self.read(0, 1))
         if not isinstance(origin, frames.Origin):
-            raise errors.FrameInvalid(f"the topic {self._settings.topic} begins with a record that is no origin frame")
+            raise errors.FrameInvalid(
+                f"the topic {self._settings.topic} begins with a record that is no origin frame: it was made anew, or is another",
+                cure="name the topic that belongs to the database; or a new CHAINTRUE_KAFKA__TOPIC and an empty database",
+            )
         return Beginning(origin=origin, at=at)
 
     async def standing(self) -> Standing:

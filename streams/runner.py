@@ -9,7 +9,7 @@ import structlog
 
 from shared import database, errors, metrics, rpc
 from shared.settings import EngineSettings
-from streams import gauges, pipeline, topic
+from streams import gauges, log_guard, pipeline, topic
 from streams.application import Application
 from streams.apply import Applied, Applier
 from streams.ingest import Surroundings, ingest
@@ -55,6 +55,7 @@ async def run(
             )
             pipeline.tune()
             parts["worker"] = Worker(settings=settings.kafka, engine=engine, applier=applier).run()
+        parts["guard of the log"] = log_guard.watch(settings.kafka, engine, scopes=len(applications))
         parts["gauges"] = gauges.watch(
             engine, scopes=[one.scope for one in applications], nodes=lambda: [] if client is None else client.nodes
         )

@@ -88,15 +88,18 @@ class Client:
             each.report = None
         return await self._caller.run(self._caller.check, among=among, loud=True)
 
-    async def health(self, *, node: str | None = None) -> answers.Health:
-        """The range that a node holds; the cheapest look at the tip of the chain."""
+    async def health(self, *, node: str | None = None, fenced: bool = True) -> answers.Health:
+        """The range that a node holds; the cheapest look at the tip of the chain.
+
+        `fenced` False believes one that is behind what was seen before, too: a network that began anew is.
+        """
 
         async def ask(asked: Node, until: float) -> answers.Health:
-            fence = self._fence(node, asked)
+            fence = self._fence(node, asked) - JITTER_LEDGERS if fenced else 0
 
             def read(result: wire.Object) -> answers.Health:
                 answer = answers.health(result, node=asked.name)
-                return self._not_stale(asked, answer, oldest=answer.oldest_ledger, fence=fence - JITTER_LEDGERS)
+                return self._not_stale(asked, answer, oldest=answer.oldest_ledger, fence=fence)
 
             return await self._caller.ask(asked, Method.GET_HEALTH, {}, read, until)
 

@@ -299,6 +299,25 @@ async def test_a_restored_database_is_refused_while_workers_are_in_the_group(
     assert "stop every worker" in (caught.value.cure or "")
 
 
+async def test_offsets_that_another_worker_mends_meanwhile_are_not_waited_for(settings: Kafka, engine: AsyncEngine):
+    await write(settings, story(20))
+    async with running(worker(settings, engine, applier(engine))) as task:
+        await reached(engine, 21, task)
+
+        async def told() -> bool:
+            return await committed(settings) == 21
+
+        await until(told)
+        async with engine.begin() as connection:
+            await connection.execute(update(chain_tables.offsets).values(next_offset=7))
+        aligning = asyncio.create_task(alignment.align(settings, engine, partitions=[PARTITION]))
+        await asyncio.sleep(2 * alignment.POLL_SECONDS)
+        assert not aligning.done()
+        async with engine.begin() as connection:
+            await connection.execute(update(chain_tables.offsets).values(next_offset=21))
+        await asyncio.wait_for(aligning, 2 * alignment.POLL_SECONDS + 2)
+
+
 async def test_a_topic_that_was_made_anew_is_refused(settings: Kafka, engine: AsyncEngine):
     await write(settings, story(3))
     async with engine.begin() as connection:

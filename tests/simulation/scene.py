@@ -20,16 +20,17 @@ from tests.simulation.processes import Process, command
 
 ONE_PROCESS = {"stream": ("stream",)}
 SPLIT = {"indexer": ("stream", "--only", "indexer"), "worker": ("stream", "--only", "worker")}
+SCALED_OUT = {
+    "indexer-1": ("stream", "--only", "indexer"),
+    "indexer-2": ("stream", "--only", "indexer"),
+    "worker-1": ("stream", "--only", "worker"),
+    "worker-2": ("stream", "--only", "worker"),
+}
 TOPOLOGIES: Sequence[Mapping[str, tuple[str, ...]]] = (
     ONE_PROCESS,
     SPLIT,
     {"stream-1": ("stream",), "stream-2": ("stream",)},
-    {
-        "indexer-1": ("stream", "--only", "indexer"),
-        "indexer-2": ("stream", "--only", "indexer"),
-        "worker-1": ("stream", "--only", "worker"),
-        "worker-2": ("stream", "--only", "worker"),
-    },
+    SCALED_OUT,
 )
 """The commands of a deployment, by the names of the processes."""
 SETTLE_SECONDS = 90.0
@@ -128,6 +129,10 @@ class Scene:
         """Start all processes."""
         for process in self.processes.values():
             await process.start()
+
+    async def kill(self) -> None:
+        """kill -9 to all processes, at once."""
+        await asyncio.gather(*(process.kill() for process in self.processes.values()))
 
     async def stop(self) -> None:
         """SIGTERM to all processes: each ends well, and in time."""

@@ -90,7 +90,12 @@ async def nodes(part: Part, chance: Random) -> AsyncIterator[Nodes]:
         yield Nodes(whole=whole, forgetful=forgetful, foreign=foreign, urls=urls, tempers=tempers)
 
 
-@seeds(usual=2)
+@seeds(
+    usual=1,
+    kept=[
+        5,  # ledgers that one node had forgotten counted as superseded, though another held them (filler asked the first alone)
+    ],
+)
 async def test_whatever_the_nodes_do_nothing_is_lost_doubled_or_invented(
     servers: Servers, part: Part, undisturbed: tables.Dump, tmp_path: Path, seed: int
 ) -> None:
@@ -122,7 +127,7 @@ async def test_whatever_the_nodes_do_nothing_is_lost_doubled_or_invented(
             assert made.failures() == []
             await made.check_against_the_log()
             values = await tables.chain_values(made.url)
-            for table in undisturbed.keys() - {"gaps", "scopes"}:  # it began elsewhere
+            for table in sorted(undisturbed.keys() - {"gaps", "scopes"}):  # it began elsewhere
                 assert values[table] == undisturbed[table], table
 
 

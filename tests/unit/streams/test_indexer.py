@@ -1,13 +1,12 @@
 """The indexer's decisions, and its loop against an RPC of a few lines."""
 
 import asyncio
-import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 
 from shared import errors, frames, position
-from shared.rpc.answers import EventPage, Reach
+from shared.rpc.answers import EventPage
 from streams import indexer
 from streams.indexer import Ahead, Indexer, Lost, Restart, Scope
 
@@ -172,44 +171,6 @@ def test_a_cursor_that_ends_the_latest_ledger_waits():
     assert indexer.judge(position.end_of(30), oldest=20, latest=30) == Ahead()
 
 
-HELD = Reach(oldest_ledger=20, latest_ledger=30, silent=())
-
-
-def test_a_log_begins_at_the_oldest_ledger_by_default():
-    assert indexer.first_ledger(None, HELD) == 20
-
-
-@pytest.mark.parametrize("wanted", [20, 25, 30])
-def test_a_log_begins_at_the_ledger_that_is_set(wanted: int):
-    assert indexer.first_ledger(wanted, HELD) == wanted
-
-
-@pytest.mark.parametrize("wanted", [1, 19, 31])
-def test_a_start_that_rpc_does_not_hold_is_refused_with_the_range(wanted: int):
-    with pytest.raises(errors.SettingError, match=r"CHAINTRUE_STREAM__START_LEDGER.*20 to 30") as caught:
-        indexer.first_ledger(wanted, HELD)
-    assert caught.value.cure
-
-
-def test_a_start_that_a_silent_node_may_hold_is_waited_for():
-    with pytest.raises(errors.RpcUnavailable, match="while node-2 gives no answer"):
-        indexer.first_ledger(19, dataclasses.replace(HELD, silent=("node-2",)))
-
-
-def test_the_order_of_the_contracts_does_not_matter():
-    assert indexer.new_contracts((CONTRACT, OTHER), [OTHER, CONTRACT], scope="scope") == ()
-
-
-def test_a_replaced_contract_is_refused():
-    with pytest.raises(errors.SettingError, match=f"{CONTRACT}.*replaced") as caught:
-        indexer.new_contracts((CONTRACT,), [OTHER], scope="scope")
-    assert caught.value.cure
-
-
-def test_an_added_contract_is_new():
-    assert indexer.new_contracts((CONTRACT,), [CONTRACT, OTHER], scope="scope") == (OTHER,)
-
-
 @pytest.mark.parametrize("limit", [1, 2, 3, 1000])
 async def test_all_events_stand_in_the_log_once_and_in_order(limit: int):
     events = [event(100), event(100, 1), event(150), event(30_000)]
@@ -327,9 +288,7 @@ async def test_a_node_behind_us_is_waited_for():
     subject = reading(node, log, through=position.end_of(100))
     running = asyncio.ensure_future(subject.run())
     try:
-        asked_thrice = asyncio.Event()
-        node.before_answer = lambda: asked_thrice.set() if len(node.asked) >= 3 else None
-        await asyncio.wait_for(asked_thrice.wait(), 5)
+        await asked_times(node, 3)
         assert log.frames == []
         node.latest = 110
         await log.until(lambda: bool(log.pages))
@@ -379,8 +338,23 @@ async def test_a_refused_request_ends_the_indexer():
         await reading(node, log, through=position.end_of(99)).run()
 
 
-async def test_the_first_frame_names_the_scope_and_what_it_begins_behind():
-    log = Log()
-    await indexer.begin(log, SCOPE, through=position.end_of(0))
-    begun = frames.Origin(network="Test", scope="scope", contracts=(CONTRACT,), through=position.end_of(0))
-    assert log.frames == [begun]
+async def test_behind_an_outage_the_chain_is_checked_and_now_and_then_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(indexer, "FIRST_PAUSE_SECONDS", 0.001)
+    node, log, clock = Node(oldest=10, latest=50), Log(), Clock()
+    node.trouble = [errors.RpcUnavailable("down")]
+    running = asyncio.ensure_future(reading(node, log, through=position.end_of(100), clock=clock).run())
+    try:
+        await asked_times(node, 4)
+        assert log.chain_checks == 1
+        clock.now = indexer.CHECK_SECONDS
+        await asked_times(node, len(node.asked) + 3)
+        assert log.chain_checks == 2
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+
+async def asked_times(node: Node, count: int) -> None:
+    reached = asyncio.Event()
+    node.before_answer = lambda: reached.set() if len(node.asked) >= count else None
+    await asyncio.wait_for(reached.wait(), 5)

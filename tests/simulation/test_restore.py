@@ -1,0 +1,61 @@
+"""A database that was restored from a backup is behind Kafka's offsets: mended before the workers join, and nothing is lost.
+
+All processes die with the database (kill -9), so the group still counts its dead members, and two workers come back at once.
+"""
+
+from pathlib import Path
+
+import asyncpg
+
+from tests.simulation import scene, tables
+from tests.simulation.scene import SCALED_OUT, Part, Scene, Servers
+
+PLAY_SECONDS = 6.0
+
+
+async def put_in_place(made: Scene, backup: str) -> None:
+    """The database becomes what it was at the time of the backup."""
+    name = made.url.rpartition("/")[2]
+    await made.servers.postgres.drop_database(name)
+    connection = await asyncpg.connect(made.servers.postgres.databases.admin_url)
+    await connection.execute(f"ALTER DATABASE {backup} RENAME TO {name}")
+    await connection.close()
+
+
+async def back_up(made: Scene) -> str:
+    """A copy of the database as it is, while nobody uses it."""
+    name = made.url.rpartition("/")[2]
+    connection = await asyncpg.connect(made.servers.postgres.databases.admin_url)
+    await connection.execute(f"CREATE DATABASE {name}_backup TEMPLATE {name}")
+    await connection.close()
+    return f"{name}_backup"
+
+
+async def test_a_restored_database_is_brought_up_to_date(
+    servers: Servers, part: Part, undisturbed: tables.Dump, tmp_path: Path
+) -> None:
+    third = len(part.ledgers) // 3
+    async with scene.with_chain(servers, part, directory=tmp_path, topology=SCALED_OUT) as (made, net):
+        await made.start()
+        await scene.play([net], part.ledgers[:third], seconds=PLAY_SECONDS)
+        await made.until("SELECT max(next_offset) > 20 FROM chain.offsets")
+        await made.kill()
+        backup = await back_up(made)
+        (old,) = (await tables.offsets(made.url)).values()
+        await made.start()
+        await scene.play([net], part.ledgers[third:], seconds=PLAY_SECONDS)
+        await made.settled()
+        await made.kill()
+        (new,) = (await tables.offsets(made.url)).values()
+        assert new > old + 20
+        await put_in_place(made, backup)
+        await made.start()
+        await made.settled()
+        await made.stop()
+        assert made.failures() == []
+        said = [process.words() for name, process in made.processes.items() if name.startswith("worker")]
+        assert any("Kafka's offsets were ahead of the database, and were set back" in words for words in said), said
+        await made.check_against_the_log()
+        found = await tables.chain_values(made.url)
+        for table, rows in undisturbed.items():
+            assert found[table] == rows, table
