@@ -46,6 +46,8 @@ def merge(facts: Iterable[Fact]) -> list[Fact]:
     for fact in facts:
         place = (fact.key, fact.position)
         held = merged.setdefault(place, fact)
+        if held is fact:
+            continue
         low = min(held, fact, key=lambda one: one.body.encode())
         conflict = held.conflict or fact.conflict or held.body != fact.body
         merged[place] = low if low.conflict == conflict else replace(low, conflict=conflict)
