@@ -16,6 +16,7 @@ from streams.replay import shadow
 from streams.replay.feed import Feed
 from streams.replay.fold import Folder
 from streams.replay.load import Loaded, Loader
+from streams.replay.packing import Packing
 from streams.replay.source import Source
 
 Say = Callable[[str], None]
@@ -38,13 +39,17 @@ class Build:
         applications: Sequence[Application],
         network: str,
         topic: str,
+        indexed: bool,
         say: Say,
     ) -> None:
+        """`indexed`: with all indexes and statistics. A comparison needs the keys alone."""
         self._engine = engine
         self._source = source
         self._applications = applications
         self._applier = Applier(engine=engine, applications=applications, network=network)
         self._topic = topic
+        self._indexed = indexed
+        self._packing = Packing()
         self._say = say
 
     async def run(self, offsets: Mapping[int, int], *, began_at: Mapping[int, int | None]) -> Loaded:
@@ -67,12 +72,17 @@ class Build:
                 both.create_task(loader.settle())
                 both.create_task(feed.sort())
             folder = Folder(
-                connection=states, applications=self._applications, on_progress=_folding(self._say, loaded.folded)
+                connection=states,
+                applications=self._applications,
+                packing=self._packing,
+                on_progress=_folding(self._say, loaded.folded),
             )
             async with asyncio.TaskGroup() as both:
-                both.create_task(shadow.complete(facts, chain_tables.facts))
+                if self._indexed:
+                    both.create_task(shadow.complete(facts, chain_tables.facts))
                 both.create_task(folder.run(feed))
-            await self._complete_states(states)
+            self._say("indexing")
+            await self._complete_states(states, feeding)
             await self._note_offsets(loaded)
         return loaded
 
@@ -89,6 +99,7 @@ class Build:
             feed=feed,
             applications=self._applications,
             applier=self._applier,
+            packing=self._packing,
             on_progress=_loading(self._say, records),
         )
 
@@ -98,11 +109,19 @@ class Build:
                 alignment.check_same_log(began_at, records[0].at, topic=self._topic)
             yield records
 
-    async def _complete_states(self, connection: AsyncConnection) -> None:
-        self._say("indexing")
-        for table in bulk_tables(self._applications)[1:]:
-            await shadow.add_key(connection, table)
-            await shadow.complete(connection, table)
+    async def _complete_states(self, *connections: AsyncConnection) -> None:
+        """Keys and indexes of the folded tables, as many tables at a time as there are connections."""
+        tables = iter(bulk_tables(self._applications)[1:])
+
+        async def complete(connection: AsyncConnection) -> None:
+            for table in tables:
+                await shadow.add_key(connection, table)
+                if self._indexed:
+                    await shadow.complete(connection, table)
+
+        async with asyncio.TaskGroup() as all_of_them:
+            for connection in connections:
+                all_of_them.create_task(complete(connection))
 
     async def _note_offsets(self, loaded: Loaded) -> None:
         rows = [

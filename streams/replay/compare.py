@@ -44,14 +44,15 @@ async def _compare(connection: AsyncConnection, table: Table, where: str) -> Tab
         rows = await connection.execute(text(digest_query(table, schema, where)), {"seed": seed})
         sides[schema] = rows.one()
     live, replay = sides[SCHEMA], sides[SHADOW]
+    name = str(table.name)  # SQLAlchemy's names are of a class of their own, which JSON does not take
     if (live.rows, live.digest) == (replay.rows, replay.digest):
-        return TableComparison(table=table.name, live_rows=live.rows, replay_rows=replay.rows, identical=True)
+        return TableComparison(table=name, live_rows=live.rows, replay_rows=replay.rows, identical=True)
     query = text(difference_query(table, where))
     rows = await connection.execute(query, {"seed": seed, "limit": SHOWN_ROWS})
     differing = [dict(row) for row in rows.mappings()]
     totals = differing[0] if differing else {"only_live": 0, "only_replay": 0, "changed": 0}
     return TableComparison(
-        table=table.name,
+        table=name,
         live_rows=live.rows,
         replay_rows=replay.rows,
         identical=False,
@@ -102,10 +103,11 @@ ORDER BY {_of("shown", keys)}"""
 def row_difference(table: Table, row: Mapping[str, Any]) -> RowDifference:
     """A row of `difference_query`: what differs, or all that the one side has."""
     found: Side = "both" if row["in_live"] and row["in_replay"] else "live" if row["in_live"] else "replay"
-    pairs = {column.name: Pair(row[f"live_{column.name}"], row[f"replay_{column.name}"]) for column in table.columns}
+    names = [str(column.name) for column in table.columns]
+    pairs = {name: Pair(row[f"live_{name}"], row[f"replay_{name}"]) for name in names}
     side = "replay" if found == "replay" else "live"
     return RowDifference(
-        key={column.name: row[f"{side}_{column.name}"] for column in table.primary_key.columns},
+        key={str(column.name): row[f"{side}_{column.name}"] for column in table.primary_key.columns},
         found=found,
         columns={name: pair for name, pair in pairs.items() if pair.live != pair.replay},
     )

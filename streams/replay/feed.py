@@ -4,46 +4,23 @@ The payload stands beside the fact's place as it was decoded, so that nothing is
 other session can read or write it, and it is gone with ours.
 """
 
-import pickle
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import database
-from streams.facts import Fact
 
-PAGE_ROWS = 1000
-_CREATE = 'CREATE TEMPORARY TABLE feed (scope smallint, key text COLLATE "C", position text COLLATE "C", payload bytea)'
-_SORTED = "SELECT scope, key, position, payload FROM pg_temp.feed ORDER BY key, position"
-_COLUMNS = ("scope", "key", "position", "payload")
 FeedRow = tuple[int, str, str, bytes]
 """The number of the scope, the fact's key and position, and the fact packed."""
-_place = itemgetter("key", "position")
+Place = tuple[int, str, str, bytes | None]
+"""The same of what has won at a place: None stands for one of several facts that differ, which the stored facts tell."""
 
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What the log tells at one position of a key. `payload` is None where it tells two things, one of which has won."""
-
-    scope: int
-    key: str
-    position: str
-    payload: bytes | None
-
-
-def pack(fact: Fact) -> bytes:
-    """The fact without its place, and without its body: a fold takes the payload."""
-    return pickle.dumps((fact.kind, fact.payload, fact.at, fact.tx_hash), protocol=5)
-
-
-def unpack(key: str, position: str, packed: bytes) -> Fact:
-    """The fact, but for its body."""
-    kind, payload, at, tx_hash = pickle.loads(packed)  # noqa: S301 - from our own session's table, which nobody else can write
-    return Fact(key=key, position=position, kind=kind, body="", payload=payload, at=at, tx_hash=tx_hash)
+PAGE_ROWS = 1000
+_CREATE = 'CREATE TEMPORARY TABLE feed (scope smallint, key text COLLATE "C", position text COLLATE "C", fact bytea)'
+_SORTED = "SELECT scope, key, position, fact FROM pg_temp.feed ORDER BY key, position"
+_COLUMNS = ("scope", "key", "position", "fact")
+_KEY, _POSITION, _FACT = 1, 2, 3
 
 
 class Feed:
@@ -69,7 +46,7 @@ class Feed:
         self._cursor = await self._raw.cursor(_SORTED)
         self._first = await self._cursor.fetch(PAGE_ROWS)
 
-    async def pages(self) -> AsyncIterator[list[Place]]:
+    async def pages(self) -> AsyncIterator[Iterator[Place]]:
         """Everything, by key and position, each place once; some rows are held at a time."""
         rows, left = self._first, list[Any]()
         while rows:
@@ -83,18 +60,23 @@ class Feed:
 
 def split(rows: list[Any]) -> tuple[list[Any], list[Any]]:
     """The rows (sorted, not empty), and apart from them those of the last place: more of it may come."""
-    last = _place(rows[-1])
+    key, position = rows[-1][_KEY], rows[-1][_POSITION]
     cut = len(rows) - 1
-    while cut > 0 and _place(rows[cut - 1]) == last:
+    while cut > 0 and rows[cut - 1][_POSITION] == position and rows[cut - 1][_KEY] == key:
         cut -= 1
     return rows[:cut], rows[cut:]
 
 
-def places(rows: Iterable[Any]) -> list[Place]:
-    """The rows (sorted) with each place once. A fact that came twice is one; two that differ are left to what was stored."""
-    found = []
-    for (key, position), same in groupby(rows, key=_place):
-        first, *more = same
-        agreed = all(other["payload"] == first["payload"] for other in more)
-        found.append(Place(first["scope"], key, position, first["payload"] if agreed else None))
-    return found
+def places(rows: Iterable[Any]) -> Iterator[Place]:
+    """The rows (sorted) with each place once. A fact that came twice is one."""
+    held: Any = None
+    for row in rows:
+        if held is None:
+            held = tuple(row)
+        elif row[_POSITION] != held[_POSITION] or row[_KEY] != held[_KEY]:
+            yield held
+            held = tuple(row)
+        elif row[_FACT] != held[_FACT]:
+            held = (*held[:_FACT], None)
+    if held is not None:
+        yield held

@@ -18,7 +18,9 @@ from streams.application import Application
 from streams.apply import Applier, Batch, Record, due_of
 from streams.facts import Fact
 from streams.replay import shadow
-from streams.replay.feed import Feed, FeedRow, pack
+from streams.replay.ahead import ahead
+from streams.replay.feed import Feed, FeedRow
+from streams.replay.packing import Packing
 from streams.replay.shadow import SHADOW
 from streams.state_store import FACT_COLUMNS, fact_row
 
@@ -78,6 +80,7 @@ class Loader:
         feed: Feed,
         applications: Sequence[Application],
         applier: Applier,
+        packing: Packing,
         on_progress: Callable[[Loaded], None],
     ) -> None:
         """`engine` is placed in the shadow; `connection` is a session of it, for the facts, that commits each statement;
@@ -90,6 +93,7 @@ class Loader:
         self._numbers = {application.scope: number for number, application in enumerate(applications)}
         self._folded = {one.scope: frozenset(fold.prefix for fold in one.folds) for one in applications}
         self._applier = applier
+        self._packing = packing
         self._on_progress = on_progress
         self._partitions = fact_partitions.Known()
 
@@ -97,21 +101,19 @@ class Loader:
         """Load the partition from its first offset on; raises FrameInvalid or OffsetGap for a log that is none."""
         lanes = Lanes()
         expected = 0
-        writing: asyncio.Task[None] | None = None
-        try:
-            async for records in batches:
-                due = due_of(records, expected=expected, partition=partition)
-                expected += len(due)
-                batch, rows = await asyncio.to_thread(self._prepare, partition, due)
-                if writing is not None:
-                    await writing
-                writing = asyncio.create_task(self._write(batch, rows, lanes, next_offset=expected))
-            if writing is not None:
-                await writing
-        finally:
-            if writing is not None and not writing.done():
-                writing.cancel()
-                await asyncio.wait({writing})
+        async with ahead(batches) as read, ahead(self._decoded(partition, read)) as decoded:
+            async for batch, rows in decoded:
+                expected += len(batch.records)
+                await self._write(batch, rows, lanes, next_offset=expected)
+
+    async def _decoded(
+        self, partition: int, batches: AsyncIterator[list[Record]]
+    ) -> AsyncIterator[tuple[Batch, list[FeedRow]]]:
+        expected = 0
+        async for records in batches:
+            due = due_of(records, expected=expected, partition=partition)
+            expected += len(due)
+            yield await asyncio.to_thread(self._prepare, partition, due)
 
     async def settle(self) -> int:
         """Give the facts their key, and merge those that were set aside; says how many these were."""
@@ -130,8 +132,9 @@ class Loader:
         batch = self._applier.prepare(partition, records)
         scope = batch.application.scope
         folded, number = self._folded[scope], self._numbers[scope]
+        pack = self._packing.pack
         return batch, [
-            (number, one.key, one.position, pack(one)) for one in batch.content.facts if one.prefix in folded
+            (number, fact.key, fact.position, pack(fact)) for fact in batch.content.facts if fact.prefix in folded
         ]
 
     async def _write(self, batch: Batch, rows: list[FeedRow], lanes: Lanes, *, next_offset: int) -> None:

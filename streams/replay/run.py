@@ -124,7 +124,7 @@ class _Replay:
         await self._check_log(live, starts, based=base is not None)
         async with self._shadow.begin() as fresh:
             await shadow.create(fresh, bulk=bulk_tables(self._applications))
-        done = await (self._build(live, began_at) if base is None else self._take(base))
+        done = await (self._build(live, began_at, swap=swap) if base is None else self._take(base))
         follower = self._follower(live if base is None else starts, pace=done.pace)
         await self._follow(follower)
         tables, detached = await self._compare(connection, follower)
@@ -162,13 +162,14 @@ class _Replay:
                 based=based and partition in starts,
             )
 
-    async def _build(self, live: Mapping[int, int], began_at: Mapping[int, int | None]) -> _Done:
+    async def _build(self, live: Mapping[int, int], began_at: Mapping[int, int | None], *, swap: bool) -> _Done:
         build = Build(
             engine=self._shadow,
             source=self._source,
             applications=self._applications,
             network=self._network,
             topic=self._kafka.topic,
+            indexed=swap,
             say=self._say,
         )
         start = time.monotonic()

@@ -10,7 +10,7 @@ from shared import errors, kafka
 from shared.settings import Kafka
 from streams.apply import Record
 
-BATCH_BYTES = 2 * 1024 * 1024
+BATCH_BYTES = 4 * 1024 * 1024
 BATCH_RECORDS = 4096
 POLL_RECORDS = 64
 POLL_MILLISECONDS = 1000
