@@ -32,7 +32,6 @@ KINDS: Mapping[str, Callable[[Random, str], Fault]] = {
     "half an answer": lambda chance, _: faults.lacking(chance.choice(MEMBERS)),
     "an error": lambda chance, method: faults.rpc_error(*chance.choice(errors_of(method))),
     "a late backend": lambda chance, _: faults.lagging(chance.choice([1, 3, 100, 5_000])),
-    "empty pages": lambda *_: faults.lenient(),
     "trimmed while read": lambda chance, _: faults.trimming(chance.randint(1, 60)),
 }
 
@@ -43,11 +42,13 @@ def errors_of(method: str) -> Sequence[tuple[int, str]]:
 
 @dataclass
 class Temper:
-    """Asked about each request to one node: so many of a hundred have one of these faults, while it is `bad`."""
+    """Asked about each request to one node: so many of a hundred have one of these faults, while it is `bad`. A `lenient` one
+    has empty pages for what it does not hold, where others have an error."""
 
     chance: Random
     kinds: tuple[str, ...]
     share: int
+    lenient: bool = False
     bad: bool = False
     down: bool = False
     had: Counter[str] = field(default_factory=Counter)
@@ -55,17 +56,18 @@ class Temper:
     @classmethod
     def draw(cls, chance: Random) -> "Temper":
         kinds = chance.sample(sorted(KINDS), chance.randint(3, len(KINDS)))
-        return cls(Random(chance.random()), tuple(kinds), chance.choice([5, 15, 30]))  # noqa: S311 - guards nothing
+        own = Random(chance.random())  # noqa: S311 - draws what goes wrong, guards nothing
+        return cls(own, tuple(kinds), chance.choice([5, 15, 30]), lenient=own.random() < 0.5)
 
     def __str__(self) -> str:
-        return f"{self.share} of 100 answers: {', '.join(self.kinds)}"
+        return f"{self.share} of 100 answers: {', '.join(self.kinds)}{'; lenient' * self.lenient}"
 
     def __call__(self, method: str) -> Fault | None:
         if self.down:
             self.had["down"] += 1
             return faults.unavailable()
         if not self.bad or self.chance.randrange(100) >= self.share:
-            return None
+            return faults.lenient() if self.lenient else None
         kind = self.chance.choice(self.kinds)
         self.had[kind] += 1
         return KINDS[kind](self.chance, method)
