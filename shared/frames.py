@@ -16,7 +16,7 @@ that is not valid stops the worker: to skip it would claim a coverage that nothi
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import orjson
 
@@ -29,8 +29,7 @@ FRAME_BYTES = 64 * 1024
 PageKind = Literal["live", "fill"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(NamedTuple):
     """A contract or system event, as getEvents says it; topics and value are base64 XDR."""
 
     id: str

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, unquote
 
+from shared.section import PREFIX
+
 HIDDEN = "***"
 SHORTEST_PASSWORD = 4
 SHORTEST_KEY = 12
@@ -16,8 +18,10 @@ SHORTEST_KEY = 12
 _LONG = 8
 
 _USERINFO = re.compile(r"(?<=://)[^/\s\"']+(?=@)")
+# Not `CHAINTRUE_KAFKA__SASL_PASSWORD: Kafka refuses …`: there the name of a setting begins the words of an error.
 _ASSIGNED = re.compile(
-    r"(?i)([\w-]*(?:password|passwd|secret|token|api[_-]?key)[\"']?\s*[=:]\s*[\"']?)(?!\*\*\*)[^\s\"'&;,)}\]]+"
+    rf"(?i)(?<![\w-])(?!{PREFIX}\w+: )"
+    r"([\w-]*(?:password|passwd|secret|token|api[_-]?key)[\"']?\s*[=:]\s*[\"']?)(?!\*\*\*)[^\s\"'&;,)}\]]+"
 )
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:([^:/@]*)(?::([^@]*))?@)?(.*)", re.DOTALL)
 _known: list[re.Pattern[str]] = []

@@ -73,7 +73,7 @@ rpc_requests_total = Counter(
 )
 rpc_node_trusted = Gauge(
     "chaintrue_rpc_node_trusted",
-    "1 while the node is asked first, 0 while it is distrusted.",
+    "1 while the node is trusted, 0 while it is distrusted; NaN until it was asked.",
     ["node"],
     registry=registry,
 )

@@ -65,7 +65,7 @@ class Rpc(Section):
     timeout_seconds: float = Field(default=15.0, gt=0, le=120)
     max_attempts: int = Field(default=6, ge=1, le=50)
     requests_per_second: float = Field(default=20.0, gt=0)
-    poll_seconds: float = Field(default=1.0, gt=0)
+    poll_seconds: float = Field(default=0.5, gt=0)
     page_limit: int = Field(default=1000, ge=1, le=10_000)
 
     @field_validator("urls", mode="before")

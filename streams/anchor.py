@@ -64,14 +64,17 @@ async def check_chain(engine: AsyncEngine, source: Source, *, scope: str) -> Non
 
 
 def contradiction(held: Health, *, origin: int, tip: tuple[int, int] | None) -> str | None:
-    """Why a node's range is not of the chain whose ledger `origin` we began behind, and `tip` (ledger, close) read; or None."""
-    if held.latest_ledger < origin:
+    """Why a node's range is not of the chain whose ledger `origin` we began behind, and `tip` (ledger, close) read; or None.
+
+    Where close times are known they decide: a backend that is late may be behind the ledger that we began with.
+    """
+    if tip is None or held.latest_close_time is None or held.oldest_close_time is None:
+        if held.latest_ledger >= origin:
+            return None
         return (
             f"the latest ledger of {held.node} is {held.latest_ledger}, and we began with ledger {origin + 1}: "
             "ledger numbers began anew"
         )
-    if tip is None or held.latest_close_time is None or held.oldest_close_time is None:
-        return None
     ledger, closed_at = tip
     known = f"ledger {ledger}, which closed at {closed_at}"
     if ledger >= held.oldest_ledger and closed_at < held.oldest_close_time:

@@ -42,7 +42,7 @@ async def run(
 
     Raises SettingError where the nodes do not hold all of them, or the log has not begun; ChaintrueError where no worker applies.
     """
-    held = await client.health()
+    held = await client.reach()
     if not held.oldest_ledger <= first <= last <= held.latest_ledger:
         raise errors.SettingError(
             f"--from {first} --to {last}: RPC holds the ledgers {held.oldest_ledger} to {held.latest_ledger}",

@@ -1,15 +1,14 @@
 """Facts: what events and observations tell, each under the key of the thing that it tells of."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 OBSERVED = "observed"
 """The kind of every fact that states the whole of what its key stands for, as a ledger entry held it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
-    """One thing told of one key.
+class Fact(NamedTuple):
+    """One thing told of one key. There are some for each event, and a tuple is made three times as quick as a dataclass.
 
     key       `<prefix>:<contract>[:<id>]`; the prefix names the fold (`streams.fold`), or nothing folds it
     position  of the event; of an observation: behind every event of its ledger
@@ -50,5 +49,5 @@ def merge(facts: Iterable[Fact]) -> list[Fact]:
             continue
         low = min(held, fact, key=lambda one: one.body.encode())
         conflict = held.conflict or fact.conflict or held.body != fact.body
-        merged[place] = low if low.conflict == conflict else replace(low, conflict=conflict)
+        merged[place] = low if low.conflict == conflict else low._replace(conflict=conflict)
     return [merged[place] for place in sorted(merged)]

@@ -4,7 +4,7 @@ Which gaps are open is a query over the tables, so a restart goes on where it wa
 a time with a pause: what is new comes first. The part that would be trimmed next is read first.
 
 Of ledgers that no node holds every entity is read anew from its entry (`Rereader`); once all of them were seen behind the gap,
-the log says so by a `closed` frame.
+the log says so by a `closed` frame. Nodes may hold more than others: while one of them is silent, nothing counts as lost.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import coverage, coverage_store, errors, frames, position, transient
-from shared.rpc.answers import EventPage, Health
+from shared.rpc.answers import EventPage, Health, Reach
 from streams import applied
 from streams.indexer import FrameSink, Scope
 from streams.reread import Rereader
@@ -34,6 +34,7 @@ APPLY_SECONDS = 60.0
 
 class Source(EventSource, Protocol):
     async def health(self) -> Health: ...
+    async def reach(self) -> Reach: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,12 @@ def split(hole: Hole, *, oldest: int) -> tuple[Hole | None, Hole | None]:
     lost = replace(hole, range=coverage.Range(after, min(through, edge))) if after < edge else None
     held = replace(hole, range=coverage.Range(max(after, edge), through)) if through > edge else None
     return lost, held
+
+
+def parts(holes: Iterable[Hole], *, oldest: int) -> tuple[list[Hole], list[Hole]]:
+    """(lost, held): all holes, split at the ledger `oldest`."""
+    each = [split(hole, oldest=oldest) for hole in holes]
+    return [lost for lost, _ in each if lost is not None], [held for _, held in each if held is not None]
 
 
 def frame_of(page: EventPage, hole: Hole, scope: Scope) -> frames.Page:
@@ -92,6 +99,7 @@ class Filler:
         self._near_tip = near_tip
         self._pause_seconds = pause_seconds
         self._poll_seconds = poll_seconds
+        self._waited_for: tuple[str, ...] = ()
 
     async def run(self) -> None:
         while True:
@@ -117,14 +125,23 @@ class Filler:
         holes = await open_holes(self._engine, scope=self._scope.name)
         if not holes:
             return False
-        oldest = (await self._source.health()).oldest_ledger
-        parts = [split(hole, oldest=oldest) for hole in holes]
-        held = [part for _, part in parts if part is not None]
+        lost, held = parts(holes, oldest=(await self._source.health()).oldest_ledger)
+        if not held:
+            reach = await self._source.reach()
+            lost, held = parts(holes, oldest=reach.oldest_ledger)
+            if not held and reach.silent:
+                self._wait_for(reach.silent)
+                return False
+        self._waited_for = ()
         if held:
             page = await read(held[0], self._source, self._scope, limit=self._page_limit)
             return page is None or await write(frames.cut(page), self._sink, self._scope, self._engine)
-        lost = [part for part, _ in parts if part is not None]
         return await self._supersede(lost)
+
+    def _wait_for(self, silent: tuple[str, ...]) -> None:
+        if silent != self._waited_for:
+            log.warning("a gap stays open: a node that may hold its ledgers gives no answer", nodes=silent)
+        self._waited_for = silent
 
     async def _supersede(self, lost: Sequence[Hole]) -> bool:
         """Re-read what is not known to be behind the gaps; when nothing is left, close them."""

@@ -42,7 +42,7 @@ def replace(state: S, **changes: object) -> S:
 
 
 Step = Callable[[Any, Fact, Any], State]
-"""Folds one fact, whose payload is the third argument, onto a state that has the fact's position already."""
+"""Folds one fact, whose payload is the third argument, onto a state: gives another one (by `replace`), or the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,11 @@ class Fold:
         if function is None:
             raise TypeError(f"the fold of {self.prefix!r} has no step for {type(fact.payload).__name__}")
         known: Any = self.start(fact) if state is None else state
-        return function(replace(known, position=fact.position), fact, fact.payload)
+        folded = function(known, fact, fact.payload)
+        if folded is known:
+            return replace(known, position=fact.position)
+        folded.__dict__["position"] = fact.position  # just made by the step, and nobody else's yet
+        return folded
 
 
 def is_late(state: State | None, first: Fact) -> bool:

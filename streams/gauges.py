@@ -21,7 +21,7 @@ async def watch(engine: AsyncEngine, *, scopes: Sequence[str], nodes: Callable[[
     """Read them every few seconds, until cancelled. `nodes` tells of the RPC nodes that this process asks."""
     while True:
         for node in nodes():
-            metrics.rpc_node_trusted.labels(node.url_shown).set(node.trusted)
+            metrics.rpc_node_trusted.labels(node.url_shown).set(math.nan if node.trusted is None else node.trusted)
         try:
             async with engine.connect() as connection:
                 await refresh(connection, scopes=scopes)

@@ -12,6 +12,7 @@ from typing import Protocol
 import structlog
 
 from shared import errors, frames, metrics, position
+from shared.rpc.answers import Reach
 from streams.scanner import EventSource, Scanner
 
 log = structlog.get_logger()
@@ -67,16 +68,17 @@ def judge(cursor: str, *, oldest: int, latest: int) -> Restart | Lost | Ahead:
     return Restart(following) if following <= latest and position.ends_ledger(cursor) else Ahead()
 
 
-def first_ledger(wanted: int | None, *, oldest: int, latest: int) -> int:
-    """The ledger that a new log begins at; raises SettingError when RPC does not hold the one that is wanted."""
+def first_ledger(wanted: int | None, reach: Reach) -> int:
+    """The ledger that a new log begins at; raises SettingError for one that no node holds, RpcUnavailable while one is silent."""
     if wanted is None:
-        return oldest
-    if not oldest <= wanted <= latest:
-        raise errors.SettingError(
-            f"CHAINTRUE_STREAM__START_LEDGER: RPC holds the ledgers {oldest} to {latest}, so the log cannot begin at {wanted}",
-            cure="set it within that range, or leave it unset to begin at the oldest",
-        )
-    return wanted
+        return reach.oldest_ledger
+    if reach.oldest_ledger <= wanted <= reach.latest_ledger:
+        return wanted
+    held = f"RPC holds the ledgers {reach.oldest_ledger} to {reach.latest_ledger}"
+    words = f"CHAINTRUE_STREAM__START_LEDGER: {held}, so the log cannot begin at {wanted}"
+    if reach.silent:
+        raise errors.RpcUnavailable(f"{words} while {', '.join(reach.silent)} gives no answer")
+    raise errors.SettingError(words, cure="set it within that range, or leave it unset to begin at the oldest")
 
 
 def new_contracts(recorded: Sequence[str], named: Sequence[str], *, scope: str) -> tuple[str, ...]:
@@ -224,7 +226,7 @@ class Indexer:
             scope=self._scope.name,
             after=self._cursor,
             through=through,
-            reason="no configured RPC node holds these ledgers any more",
+            reason="no RPC node that answers holds these ledgers any more",
         )
         await self._sink.write(self._scope.partition, [gap])
         self._cursor = self._written = through

@@ -90,10 +90,7 @@ async def _stand(around: Surroundings, application: Application, writer: kafka.W
     scope = Scope(network=around.network, name=application.scope, contracts=application.contracts, partition=partition)
     await anchor.check_log(around.engine, begun[partition], scope=scope.name, topic=settings.kafka.topic)
     if begun[partition] is None:
-        held = await around.client.health()
-        ledger = indexer.first_ledger(
-            settings.stream.start_ledger, oldest=held.oldest_ledger, latest=held.latest_ledger
-        )
+        ledger = indexer.first_ledger(settings.stream.start_ledger, await around.client.reach())
         through = position.end_of(ledger - 1)
         await indexer.begin(writer, scope, through=through)
         return scope, through
@@ -123,6 +120,7 @@ def client(settings: EngineSettings) -> rpc.Client:
     return rpc.Client(
         urls=settings.rpc.urls,
         passphrase=settings.network.passphrase or "",
+        ca_file=settings.rpc.ca_file,
         timeout_seconds=settings.rpc.timeout_seconds,
         max_attempts=settings.rpc.max_attempts,
         requests_per_second=settings.rpc.requests_per_second,

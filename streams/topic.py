@@ -4,6 +4,7 @@ The log is the only way into the tables and `replay` reads it from the first rec
 what cannot be had again. One scope has one partition, so there are as many as scopes at least.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from shared.settings import Kafka
 
 log = structlog.get_logger()
 
+SEEN_SECONDS = 0.2
 MIGRATE = "run `chaintrue migrate`"
 _SET_ON_TOPIC = 1  # ConfigSource of DescribeConfigs: set on this topic, no default
 
@@ -91,8 +93,22 @@ async def ensure(settings: Kafka, *, scopes: int = 1) -> bool:
         else:
             mended = await _mend(admin, settings.topic, found)
             changed = await _grow(admin, settings.topic, found, scopes) or mended
-    await verify(settings, scopes=scopes)
+    await (_until_seen(settings, scopes) if changed else verify(settings, scopes=scopes))
     return changed
+
+
+async def _until_seen(settings: Kafka, scopes: int) -> None:
+    """Verify what was changed just now: a broker may tell of it a moment later."""
+    until = asyncio.get_running_loop().time() + settings.timeout_seconds
+    while True:
+        try:
+            await verify(settings, scopes=scopes)
+        except errors.TopicInvalid:
+            if asyncio.get_running_loop().time() >= until:
+                raise
+            await asyncio.sleep(SEEN_SECONDS)
+        else:
+            return
 
 
 async def _find(admin: AIOKafkaAdminClient, topic: str) -> Found | None:

@@ -9,6 +9,7 @@ An error of the applier ends the worker. Faust would start the agent anew with t
 
 import asyncio
 import contextlib
+import logging
 import tempfile
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any
@@ -46,6 +47,7 @@ class _ConsumerOnly(BootStrategy):
 
 class _App(faust.App):
     BootStrategy = _ConsumerOnly
+    logger = logging.getLogger("faust.chaintrue")  # else it would speak as this module, and as loud
 
 
 def batches(records: Sequence[Record], *, limit: int = BATCH_BYTES) -> Iterator[list[Record]]:
@@ -225,7 +227,7 @@ async def _tell(app: Any, consumer: AIOKafkaConsumer, offsets: dict[TopicPartiti
 
 async def _cancel(task: "asyncio.Future[None]") -> None:
     task.cancel()
-    await asyncio.wait({task})
+    await asyncio.wait({task}, timeout=STOP_SECONDS)  # Faust may be in the middle of a start that nothing ends
 
 
 def _copy(source: "asyncio.Future[None]", target: "asyncio.Future[None]") -> None:

@@ -41,7 +41,8 @@ class View:
 
     `tip` is the newest ledger (None: no ledger yet), `since` the first one it ever took in, `retention` how many it keeps.
     `clock` tells unix seconds and makes the node report itself unhealthy when the tip closed too long ago; without one it
-    never does.
+    never does. Rows of ledgers before `rows_from` are gone already, though the range does not tell yet. A `lenient` node answers
+    for ledgers that it does not hold, with nothing.
     """
 
     history: History
@@ -51,6 +52,8 @@ class View:
     retention: int = DEFAULT_RETENTION
     clock: Callable[[], float] | None = None
     build: Build = Build()
+    rows_from: int = 0
+    lenient: bool = False
 
     def at(self, tip: int) -> "View":
         """The same node with another newest ledger: as of the past, when a backend lags."""

@@ -85,12 +85,14 @@ def get_events(params: object, view: chain.View) -> dict[str, object]:
     filters = _checked_filters(request.get("filters", []))
     held = view.range()
     start = cursor.ledger if cursor else request["startLedger"]
-    if start not in held:
+    if start not in held and not view.lenient:
         raise rpcerrors.invalid_request(f"startLedger must be within the ledger range: {held.oldest} - {held.latest}")
     end = min(start + SCAN_WINDOW, held.latest + 1, request.get("endLedger", 0) or held.latest + 1)
     first = cursor.following() if cursor else toid.EventId(toid.pack(start, 0, 0), 0)
-    page = _matching(view.history, first=first, end=end, filters=filters, limit=limit or DEFAULT_LIMIT)
-    full = len(page) == (limit or DEFAULT_LIMIT)
+    first = max(first, toid.EventId(toid.pack(view.rows_from, 0, 0), 0))
+    limit = limit or DEFAULT_LIMIT
+    page = _matching(view.history, first=first, end=end, filters=filters, limit=limit) if start in held else []
+    full = len(page) == limit
     return {
         "events": [_rendered(event, form) for event in page],
         "cursor": page[-1]["id"] if full else str(toid.end_of_ledger(end - 1)),

@@ -11,7 +11,9 @@ class Fault:
     `delay`: seconds before the answer. `lag`: ledgers behind the tip, as another backend is. `error`: a JSON-RPC error (code,
     message) instead of the result. `status`, `retry_after`: an HTTP status with an empty body, and its Retry-After in seconds,
     instead of any answer. `keep`: only this many bytes of the body, then the connection is cut. `garbage`: a body that is no
-    JSON.
+    JSON. `lacks`: a member of the result that is missing. `network`: the passphrase that getNetwork tells. `lenient`: a page of
+    events that begins outside of what the node holds is empty, not an error, as some providers have it. `trim`: so many of the
+    oldest ledgers go between the look at the range and the look at the rows, for good.
     """
 
     delay: float = 0.0
@@ -21,6 +23,16 @@ class Fault:
     retry_after: int | None = None
     keep: int | None = None
     garbage: bool = False
+    lacks: str | None = None
+    network: str | None = None
+    lenient: bool = False
+    trim: int = 0
+
+    def spoil(self, result: dict[str, object]) -> dict[str, object]:
+        """The result as it is told."""
+        if self.network is not None and "passphrase" in result:
+            result = {**result, "passphrase": self.network}
+        return {name: value for name, value in result.items() if name != self.lacks}
 
 
 Hook = Callable[[str], Fault | None]
@@ -53,3 +65,19 @@ def lagging(ledgers: int) -> Fault:
 
 def slow(seconds: float) -> Fault:
     return Fault(delay=seconds)
+
+
+def lacking(member: str) -> Fault:
+    return Fault(lacks=member)
+
+
+def another_network(passphrase: str) -> Fault:
+    return Fault(network=passphrase)
+
+
+def lenient() -> Fault:
+    return Fault(lenient=True)
+
+
+def trimming(ledgers: int) -> Fault:
+    return Fault(trim=ledgers)

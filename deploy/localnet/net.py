@@ -111,7 +111,7 @@ async def serve(
             build=build or chain.Build(),
         )
         moving = player.Player(view, pace=pace, skip_empty=skip_empty)
-        answering = server.Server(lambda: moving.view, fault=fault)
+        answering = server.Server(lambda: moving.view, trim=moving.trim, fault=fault)
         async with _listening(answering.application(), host, port) as url, player.playing(moving):
             yield Localnet(url=url, player=moving, server=answering)
 

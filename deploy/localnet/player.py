@@ -5,6 +5,7 @@ import contextlib
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from deploy.localnet import chain, history
 from shared import errors
@@ -38,6 +39,12 @@ class Player:
         if ledger < self._view.since or ledger < (self._view.tip or 0):
             raise ValueError(f"the tip is at {self._view.tip or self._view.since} and does not move back to {ledger}")
         await self._move(ledger)
+
+    def trim(self, ledger: int) -> None:
+        """Hold nothing before this ledger any more, the newest at least."""
+        view = self._view
+        if view.tip is not None:
+            self._view = replace(view, since=max(view.since, min(ledger, view.tip)))
 
     async def wait_for(self, ledger: int) -> None:
         """Return once the tip is at the ledger or beyond."""

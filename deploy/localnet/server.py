@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import orjson
 from aiohttp import web
@@ -19,10 +20,13 @@ class _TooLarge(Exception):
 
 
 class Server:
-    """Answers from the view of the moment, and counts requests by method name."""
+    """Answers from the view of the moment, and counts requests by method name. `trim` drops all before a ledger."""
 
-    def __init__(self, view: Callable[[], chain.View], *, fault: faults.Hook | None = None) -> None:
+    def __init__(
+        self, view: Callable[[], chain.View], *, trim: Callable[[int], None], fault: faults.Hook | None = None
+    ) -> None:
         self._view = view
+        self._trim = trim
         self.fault = fault
         self.requests: Counter[str] = Counter()
 
@@ -65,9 +69,12 @@ class Server:
         return ordered[0] if ordered else faults.NONE
 
     def _answer(self, message: jsonrpc.Message, fault: faults.Fault) -> bytes:
-        view = self._view()
+        view = replace(self._view(), lenient=fault.lenient)
         if fault.lag and view.tip is not None:
             view = view.at(view.tip - fault.lag)
+        if fault.trim and view.tip is not None:
+            view = replace(view, rows_from=view.range().oldest + fault.trim)
+            self._trim(view.rows_from)
         answers = [_answered(call, view, fault) for call in message.calls]
         return jsonrpc.render(message, [answer for answer in answers if answer])
 
@@ -102,7 +109,7 @@ def _answered(call: jsonrpc.Call, view: chain.View, fault: faults.Fault) -> byte
         result = methods.call(call.method, call.params, view)
     except rpcerrors.MethodError as error:
         return jsonrpc.failure(call.id, error) if call.id is not None else b""
-    return jsonrpc.success(call.id, result) if call.id is not None else b""
+    return jsonrpc.success(call.id, fault.spoil(result)) if call.id is not None else b""
 
 
 async def _sent(request: web.Request, body: bytes, fault: faults.Fault) -> web.StreamResponse:

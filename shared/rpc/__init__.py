@@ -2,6 +2,7 @@
 
     client.check         network, version and range of a node
     client.health        the range that a node holds
+    client.reach         the range that all nodes hold together
     client.events        a page of events, with the cursor that proves what was scanned
     client.entries       ledger entries in one snapshot
     client.transaction   the outcome of a transaction
@@ -11,7 +12,7 @@ No method that writes can be named: see `shared.rpc.methods`.
 """
 
 from shared.frames import Entry, Event
-from shared.rpc.answers import Checked, EntriesAnswer, EventPage, Health, Transaction, TransactionStatus
+from shared.rpc.answers import Checked, EntriesAnswer, EventPage, Health, Reach, Transaction, TransactionStatus
 from shared.rpc.client import MAX_CONTRACTS, MAX_KEYS, MAX_PAGE, Client
 from shared.rpc.methods import Method
 from shared.rpc.nodes import NodeState
@@ -29,6 +30,7 @@ __all__ = [
     "Health",
     "Method",
     "NodeState",
+    "Reach",
     "Transaction",
     "TransactionStatus",
 ]

@@ -40,6 +40,16 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """What all nodes together hold: from the oldest ledger of any to the newest, inclusive. `silent` are the nodes that gave no
+    answer: they may hold more."""
+
+    oldest_ledger: int
+    latest_ledger: int
+    silent: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
     """A node that serves our network. `version` may be empty; `protocol_version` is 0 where the node could not tell."""
 

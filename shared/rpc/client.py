@@ -1,15 +1,13 @@
 """The client: what can be asked of the chain, with the checks that need to know what was asked before."""
 
 import asyncio
-import base64
-import binascii
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from shared import position
+from shared import errors, position
 from shared.rpc import answers, pacing, pages, wire
 from shared.rpc.calls import Caller, OnRequest
 from shared.rpc.faults import Failed, Fault
@@ -20,7 +18,6 @@ from shared.rpc.transport import Transport
 MAX_CONTRACTS = 25  # 5 filters of 5 contracts
 MAX_KEYS = 200
 MAX_PAGE = 10_000
-_CONTRACTS_PER_FILTER = 5
 
 Answer = TypeVar("Answer", answers.Health, answers.EntriesAnswer, answers.Transaction)
 
@@ -105,6 +102,26 @@ class Client:
 
         return await self._caller.run(ask, among=self._among(node))
 
+    async def reach(self) -> answers.Reach:
+        """What all nodes together hold, each asked for itself; raises what the first one says where none tells."""
+        told = await asyncio.gather(*(self._health_of(node.name) for node in self._pool.nodes))
+        held = [one for one in told if isinstance(one, answers.Health)]
+        if not held:
+            raise next(one for one in told if isinstance(one, errors.RpcError))
+        # A node of another network holds nothing of ours, whatever it would say.
+        unknown = [not isinstance(one, answers.Health | errors.WrongNetwork) for one in told]
+        return answers.Reach(
+            oldest_ledger=min(one.oldest_ledger for one in held),
+            latest_ledger=max(one.latest_ledger for one in held),
+            silent=tuple(node.name for node, is_silent in zip(self._pool.nodes, unknown, strict=True) if is_silent),
+        )
+
+    async def _health_of(self, name: str) -> answers.Health | errors.RpcError:
+        try:
+            return await self.health(node=name)
+        except errors.RpcError as error:
+            return error
+
     async def events(
         self,
         *,
@@ -135,7 +152,7 @@ class Client:
             nonlocal used
             used = self._page.of(limit)
             fence = self._fence(node, asked)
-            params = _event_params(asked_for, start_ledger, cursor, used)
+            params = pages.request(asked_for, start_ledger, cursor, used)
             read = partial(pages.read, node=asked.name, contracts=known, start_ledger=start_ledger, cursor=cursor)
             try:
                 page = await self._caller.ask(asked, Method.GET_EVENTS, params, read, until)
@@ -164,7 +181,7 @@ class Client:
         if len(asked_for) > MAX_KEYS:
             raise ValueError(f"up to {MAX_KEYS} keys can be asked together, not {len(asked_for)}")
         for key in asked_for:
-            if not _is_canonical(key):  # a node answers such a key with an error of its own for the whole call
+            if not wire.is_canonical(key):  # a node answers such a key with an error of its own for the whole call
                 raise ValueError(f"{wire.brief(key)!r} is not canonical base64")
         known = set(asked_for)
 
@@ -227,22 +244,3 @@ class Client:
             words = f"its latest ledger is {answer.latest_ledger}, {fence} was seen before or is needed"
             raise Failed(Fault.STALE, words)
         return answer
-
-
-def _event_params(contracts: tuple[str, ...], start_ledger: int | None, cursor: str | None, limit: int) -> wire.Object:
-    """One shape in every filter, neither type nor topics: mixed shapes made nodes before 27.1.1 miss events."""
-    groups = [contracts[at : at + _CONTRACTS_PER_FILTER] for at in range(0, len(contracts), _CONTRACTS_PER_FILTER)]
-    pagination: wire.Object = {"limit": limit}
-    params: wire.Object = {"filters": [{"contractIds": group} for group in groups], "pagination": pagination}
-    if cursor is not None:
-        pagination["cursor"] = cursor
-    else:
-        params["startLedger"] = start_ledger
-    return params
-
-
-def _is_canonical(key: str) -> bool:
-    try:
-        return bool(key) and base64.b64encode(base64.b64decode(key, validate=True)).decode("ascii") == key
-    except (binascii.Error, ValueError):
-        return False

@@ -71,10 +71,11 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeState:
-    """What is known of a node, for people. `url_shown` is its name, too: it can be passed as `node=`."""
+    """What is known of a node, for people. `url_shown` is its name, too: it can be passed as `node=`. `trusted` is None as long
+    as it was not asked."""
 
     url_shown: str
-    trusted: bool
+    trusted: bool | None
     reason: str | None
     latest_ledger: int | None
     oldest_ledger: int | None
@@ -104,6 +105,11 @@ class Node:
     def still_checked(self, now: float) -> answers.Checked | None:
         return self.report if now - self.used_at <= IDLE_SECONDS else None
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nobody asked it yet, so that nothing is known of it."""
+        return self.report is None and self.trouble is None and self.version is None
+
     def lacks(self, first: int | None) -> bool:
         """Whether the node is known to hold that ledger no more: what is trimmed stays trimmed."""
         return first is not None and self.held is not None and first < self.held.oldest
@@ -111,7 +117,7 @@ class Node:
     def state(self) -> NodeState:
         return NodeState(
             url_shown=self.name,
-            trusted=self.report is not None and self.trouble is None,
+            trusted=None if self.is_new else self.report is not None and self.trouble is None,
             reason=self.reason,
             latest_ledger=self.held.latest if self.held else None,
             oldest_ledger=self.held.oldest if self.held else None,

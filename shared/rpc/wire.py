@@ -1,5 +1,7 @@
 """JSON-RPC 2.0 and the reading of single fields: whatever a node sends ends as a value, `Malformed` or `Failed`."""
 
+import base64
+import binascii
 import re
 from datetime import datetime
 from functools import lru_cache
@@ -165,3 +167,11 @@ def transaction_hash(fields: Object, name: str) -> str:
 
 def is_hash(value: str) -> bool:
     return _HASH.fullmatch(value) is not None
+
+
+def is_canonical(key: str) -> bool:
+    """Whether the text is base64 as a node writes it."""
+    try:
+        return bool(key) and base64.b64encode(base64.b64decode(key, validate=True)).decode("ascii") == key
+    except (binascii.Error, ValueError):
+        return False

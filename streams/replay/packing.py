@@ -30,7 +30,6 @@ class Packing:
     def __init__(self) -> None:
         self._shapes: dict[type, _Shape] = {}
         self._numbered: list[_Shape] = []
-        self._fact = _maker(Fact)
 
     def pack(self, fact: Fact) -> bytes:
         """All of the fact but its key, its position and its body: a fold takes the payload."""
@@ -44,8 +43,7 @@ class Packing:
         """The fact, but for its body."""
         number, kind, at, tx_hash, problem, conflict, values = marshal.loads(packed)  # noqa: S302 - see above
         payload = self._read([number, *values])
-        fact: Fact = self._fact((key, position, kind, "", payload, at, tx_hash, problem, conflict))
-        return fact
+        return Fact(key, position, kind, "", payload, at, tx_hash, problem, conflict)
 
     def _written(self, value: Any) -> Any:
         """What marshal takes: a dataclass is a list, its number first."""

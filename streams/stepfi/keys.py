@@ -13,7 +13,13 @@ _CREATIONS = frozenset({"LOANCRTD", "LOANRQST"})
 def of_event(event: frames.Event, payload: object, *, role: Role | None) -> Iterator[str]:
     """The things that an event tells of; at least one."""
     contract = event.contract
+    loan_id = getattr(payload, "loan_id", None)
+    if loan_id is not None:
+        yield f"loan:{contract}:{loan_id}"
+        return
     match payload:
+        case values.LoanFunded() | values.PoolRepaid():  # the most frequent ones
+            yield f"pool:{contract}"
         case values.Deposited(provider=provider) | values.Withdrawn(provider=provider):
             yield f"provider:{contract}:{provider}"
             yield f"pool:{contract}"
@@ -30,8 +36,7 @@ def of_event(event: frames.Event, payload: object, *, role: Role | None) -> Iter
             # The pool's totals are sums, and these events say that its code may not add up as the first version's does.
             yield f"pool:{contract}" if role is Role.LIQUIDITY_POOL else f"event:{contract}"
         case _:
-            loan_id = getattr(payload, "loan_id", None)
-            yield f"pool:{contract}" if loan_id is None else f"loan:{contract}:{loan_id}"
+            yield f"pool:{contract}"
 
 
 def of_unread(event: frames.Event, *, role: Role | None) -> Iterator[str]:

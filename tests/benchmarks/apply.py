@@ -35,7 +35,7 @@ async def measure(*, events: int = EVENTS, runs: int = RUNS) -> list[Row]:
             url = await servers.database()
             await parties.migrate(url)
             ours.append(
-                await parties.worker_rate(url, [content], parties.environment(kafka=log, url=url, traffic=traffic))
+                await parties.worker_rate(url, [content], parties.environment(log=log, url=url, traffic=traffic))
             )
             copies.append(await parties.copy_rate(url, events=content.events))
             peers.append(await parties.plain_rate(await servers.database(), plain, events=PEER_EVENTS))

@@ -4,6 +4,7 @@ The servers are the local stack with its defaults: Kafka 4.4, PostgreSQL 18 with
 """
 
 import asyncio
+import logging
 import os
 import sys
 import tempfile
@@ -19,8 +20,9 @@ from pydantic import SecretStr
 
 import migrations
 from deploy import stack
-from shared import database, errors
-from shared.settings import PREFIX, Database, Kafka, environment_name
+from shared import database, errors, kafka
+from shared.log import configure
+from shared.settings import PREFIX, Database, Kafka, LogFormat, environment_name
 from tests.benchmarks import plain_agent
 from tests.benchmarks.load import Content
 from tests.benchmarks.traffic import chain
@@ -47,6 +49,8 @@ class Servers:
 
 @asynccontextmanager
 async def servers(*, fsync: bool = True) -> AsyncIterator[Servers]:
+    """Kafka and PostgreSQL, side by side; what they and we say of the ordinary is not shown."""
+    configure(LogFormat.CONSOLE, level=logging.WARNING)
     async with AsyncExitStack() as running:
         async with asyncio.TaskGroup() as group:
             broker = group.create_task(running.enter_async_context(stack.kafka()))
@@ -60,13 +64,13 @@ async def migrate(url: str) -> None:
         await migrations.upgrade(engine)
 
 
-def environment(*, kafka: Kafka, url: str, traffic: Traffic, **more: str) -> dict[str, str]:
+def environment(*, log: Kafka, url: str, traffic: Traffic, **more: str) -> dict[str, str]:
     """The settings of a `chaintrue` process as environment variables; `more` as `section__name`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     values = {
         ("network", "passphrase"): chain.NETWORK,
-        ("kafka", "bootstrap_servers"): kafka.bootstrap_servers or "",
-        ("kafka", "topic"): kafka.topic,
+        ("kafka", "bootstrap_servers"): log.bootstrap_servers or "",
+        ("kafka", "topic"): log.topic,
         ("kafka", "group"): f"group-{uuid.uuid4().hex[:12]}",
         ("database", "url"): url,
     }
@@ -103,8 +107,13 @@ def chaintrue(*arguments: str) -> tuple[str, ...]:
     return (str(Path(sys.executable).parent / "chaintrue"), *arguments)
 
 
-async def worker_rate(url: str, contents: Sequence[Content], *environments: Mapping[str, str]) -> float:
-    """Events a second that workers (one for each environment) apply, from the first commit that is seen to the last.
+WORKER = chaintrue("stream", "--only", "worker")
+
+
+async def worker_rate(
+    url: str, contents: Sequence[Content], *environments: Mapping[str, str], command: Sequence[str] = WORKER
+) -> float:
+    """Events a second that workers (one for each environment) apply, from when all of them are at work to the last commit.
 
     `contents[p]` is what partition p holds. Startup is apart; the poll's 20 ms are the error at either end.
     """
@@ -112,14 +121,30 @@ async def worker_rate(url: str, contents: Sequence[Content], *environments: Mapp
     try:
         async with asyncio.timeout(DEADLINE_SECONDS), AsyncExitStack() as workers:
             for env in environments:
-                await workers.enter_async_context(process(*chaintrue("stream", "--only", "worker"), env=env))
-            begun = await _applied(connection, contents, least=1)
-            start = time.perf_counter()
+                await workers.enter_async_context(process(*command, env=env))
+            await _applied(connection, contents, least=1)
+            await _joined(environments)
+            begun, start = await _applied(connection, contents, least=0), time.perf_counter()
             total = sum(content.events for content in contents)
             await _applied(connection, contents, least=total)
             return (total - begun) / (time.perf_counter() - start)
     finally:
         await connection.close()
+
+
+async def _joined(environments: Sequence[Mapping[str, str]]) -> None:
+    """Wait until every worker has its partitions; they are of one group."""
+    if len(environments) == 1:
+        return
+    names = ("bootstrap_servers", "group")
+    settings = Kafka(**{name: environments[0][environment_name("kafka", name)] for name in names})
+    async with kafka.admin(settings) as admin:
+        while True:
+            (response,) = await admin.describe_consumer_groups([settings.group])
+            (group,) = response.to_object()["groups"]
+            if group["state"] == "Stable" and len(group["members"]) == len(environments):
+                return
+            await asyncio.sleep(POLL_SECONDS)
 
 
 async def _applied(connection: asyncpg.Connection, contents: Sequence[Content], *, least: int) -> int:

@@ -1,9 +1,9 @@
 """Where the time of applying goes: `python -m tests.benchmarks.profile apply [EVENTS] [--calls]`.
 
 The frames of the generated traffic go straight to the applier, in batches as the worker makes them, on a PostgreSQL of its
-own; Kafka and Faust are left out, and what the worker does side by side (decoding a batch, writing the one before) is done one
-after the other. Each phase is a function that is timed by the wall clock, less the phases within it, so a
-phase that asks PostgreSQL has the time of its answer. `--calls` prints what cProfile saw instead, which slows all down.
+own; Kafka and Faust are left out. What the worker does side by side (decoding a batch, writing the one before) is done one
+after the other here. Each phase is a function, timed less the phases within it; one that asks PostgreSQL has the time of the
+answer in its wall time, not in its CPU time. `--calls` prints what cProfile saw instead, which slows all down.
 """
 
 import argparse
@@ -13,10 +13,10 @@ import importlib
 import inspect
 import pstats
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 from pydantic import SecretStr
@@ -57,61 +57,74 @@ PHASES = (
 REST = "lock, offsets, the rest"
 
 
+class Spent(NamedTuple):
+    """Seconds by the wall clock, and of our own CPU: the difference is PostgreSQL's, and of whoever shares the machine."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+
+    def plus(self, other: "Spent") -> "Spent":
+        return Spent(self.wall + other.wall, self.cpu + other.cpu)
+
+    def minus(self, other: "Spent") -> "Spent":
+        return Spent(self.wall - other.wall, self.cpu - other.cpu)
+
+
+def now() -> Spent:
+    return Spent(time.perf_counter(), time.thread_time())
+
+
 @dataclass(slots=True)
 class Clock:
-    """Seconds of each phase, less those of the phases within it; for one task at a time."""
+    """What each phase took, less the phases within it; for one task of one thread at a time."""
 
-    seconds: dict[str, float] = field(default_factory=dict)
-    _inner: list[float] = field(default_factory=lambda: [0.0])
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        self._inner.append(0.0)
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            took = time.perf_counter() - start
-            self.seconds[name] = self.seconds.get(name, 0.0) + took - self._inner.pop()
-            self._inner[-1] += took
+    phases: dict[str, Spent] = field(default_factory=dict)
+    _inner: list[Spent] = field(default_factory=lambda: [Spent()])
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, its time taken."""
+        if inspect.isasyncgenfunction(function):
+            return self._iterated(name, function)
         if inspect.iscoroutinefunction(function):
 
             async def waited(*arguments: Any, **named: Any) -> Any:
-                with self.phase(name):
+                start = self._begin()
+                try:
                     return await function(*arguments, **named)
+                finally:
+                    self._end(name, start)
 
             return waited
-        if inspect.isasyncgenfunction(function):
-
-            async def iterated(*arguments: Any, **named: Any) -> Any:
-                with self.phase(name):
-                    found = [one async for one in function(*arguments, **named)]
-                for one in found:
-                    yield one
-
-            return iterated
-
-        return self._called(name, function)
-
-    def _called(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """As `phase`, without its cost: some of these are called for every topic."""
-        inner, seconds, now = self._inner, self.seconds, time.perf_counter
-        seconds.setdefault(name, 0.0)
 
         def called(*arguments: Any, **named: Any) -> Any:
-            inner.append(0.0)
-            start = now()
+            start = self._begin()
             try:
                 return function(*arguments, **named)
             finally:
-                took = now() - start
-                seconds[name] += took - inner.pop()
-                inner[-1] += took
+                self._end(name, start)
 
         return called
+
+    def _iterated(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        async def iterated(*arguments: Any, **named: Any) -> Any:
+            start = self._begin()
+            try:
+                found = [one async for one in function(*arguments, **named)]
+            finally:
+                self._end(name, start)
+            for one in found:
+                yield one
+
+        return iterated
+
+    def _begin(self) -> Spent:
+        self._inner.append(Spent())
+        return now()
+
+    def _end(self, name: str, start: Spent) -> None:
+        took = now().minus(start)
+        self.phases[name] = self.phases.get(name, Spent()).plus(took.minus(self._inner.pop()))
+        self._inner[-1] = self._inner[-1].plus(took)
 
 
 def watch(clock: Clock) -> ExitStack:
@@ -136,12 +149,12 @@ def batched(traffic: Traffic, *, events: int) -> list[list[Record]]:
     return [batch for part in taken for batch in batches(part)]
 
 
-async def apply(applier: Applier, work: Sequence[Sequence[Record]]) -> tuple[int, float]:
-    """Apply all; gives the events and the seconds."""
-    start, events = time.perf_counter(), 0
+async def apply(applier: Applier, work: Sequence[Sequence[Record]]) -> tuple[int, Spent]:
+    """Apply all; gives the events, and what they took."""
+    start, events = now(), 0
     for batch in work:
         events += (await applier.apply(0, batch)).events
-    return events, time.perf_counter() - start
+    return events, now().minus(start)
 
 
 async def profile(events: int, *, calls: bool) -> None:
@@ -152,30 +165,37 @@ async def profile(events: int, *, calls: bool) -> None:
         async with database.connect(Database(url=url), section="database") as engine:
             await migrations.upgrade(engine)
             applier = Applier(engine=engine, applications=[StepfiStream(traffic.settings)], network=chain.NETWORK)
+            pipeline.tune()
             if calls:
                 with cProfile.Profile() as profiler:
                     await apply(applier, work)
                 pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
                 return
-            pipeline.tune()
             clock = Clock()
             with watch(clock):
-                applied, seconds = await apply(applier, work)
-    show(clock, applied, seconds)
+                applied, whole = await apply(applier, work)
+    show(clock, applied, whole)
 
 
-def show(clock: Clock, events: int, seconds: float) -> None:
-    print(f"{events:,} events in {seconds:.2f} s: {events / seconds:,.0f} events/s, the timing itself included")
-    known = {name: clock.seconds[name] for name, _ in PHASES if name in clock.seconds}
-    for name, took in {**known, REST: seconds - sum(known.values())}.items():
-        print(f"  {name:<34} {took:>7.2f} s {took / seconds:>6.1%} {took / events * 1e6:>7.1f} µs/event")
+def show(clock: Clock, events: int, whole: Spent) -> None:
+    print(f"{events:,} events in {whole.wall:.2f} s, {whole.cpu:.2f} s of them our CPU, the timing itself included")
+    known = {name: clock.phases[name] for name, _ in PHASES if name in clock.phases}
+    rest = whole
+    for took in known.values():
+        rest = rest.minus(took)
+    print(f"  {'phase':<34} {'wall':>9} {'share':>6} {'µs/event':>9} {'CPU':>9} {'µs/event':>9}")
+    for name, took in {**known, REST: rest}.items():
+        each = took.wall / events * 1e6, took.cpu / events * 1e6
+        print(
+            f"  {name:<34} {took.wall:>7.2f} s {took.wall / whole.wall:>6.1%} {each[0]:>9.1f} {took.cpu:>7.2f} s {each[1]:>9.1f}"
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
     parser.add_argument("what", choices=["apply"])
     parser.add_argument("events", type=int, nargs="?", default=EVENTS)
-    parser.add_argument("--calls", action="store_true")
+    parser.add_argument("--calls", action="store_true", help="what cProfile saw, by function")
     chosen = parser.parse_args()
     asyncio.run(profile(chosen.events, calls=chosen.calls))
 

@@ -71,7 +71,7 @@ async def _measure(events: int) -> Measured:
         content = await load.load(log, traffic, events=events)
         url = await servers.database()
         await parties.migrate(url)
-        env = parties.environment(kafka=log, url=url, traffic=traffic)
+        env = parties.environment(log=log, url=url, traffic=traffic)
         live = await parties.worker_rate(url, [content], env)
         outcome, memory = await asyncio.to_thread(_replay, content, env)
         rate = outcome["events"] / outcome["seconds"]

@@ -216,7 +216,7 @@ class Older:
         for fact in self.inner.facts_of_event(event):
             if fact.prefix == "vendor":
                 problem = f"{fact.kind} is not known"
-                yield replace(fact, key=f"undecodable:{event.contract}", payload=None, problem=problem)
+                yield fact._replace(key=f"undecodable:{event.contract}", payload=None, problem=problem)
             else:
                 yield fact
 

@@ -22,6 +22,7 @@ from migrations import runner
 from shared import database, rpc
 from shared.coverage_store import Watermark
 from shared.settings import Database, Sweep
+from streams import fact_partitions
 from sweeper import app_access, app_schema, plan, repair, runs
 from sweeper.context import Context
 from sweeper.model import Answer, Both, Finding, Outcome
@@ -101,6 +102,12 @@ async def app(database: str) -> AsyncIterator[App]:
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(connected(database))
         await runner.upgrade(engine)
+        history = stepfi_frames.History(STORY)
+        async with engine.begin() as connection:
+            for number in {
+                ledger // fact_partitions.LEDGERS for ledger in (history.start, history.last, truth().ledger)
+            }:
+                await fact_partitions.make(connection, number)
         connection = await asyncpg.connect(database)
         stack.push_async_callback(connection.close)
         await rows.insert(connection, rows.build(truth()))

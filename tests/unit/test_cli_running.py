@@ -167,9 +167,9 @@ def test_nobody_who_reads_is_no_bug() -> None:
     assert process.stderr is not None
     process.stdout.close()
     process.wait(timeout=30)
-    assert process.returncode == 1
-    assert process.stderr.read() == ""
+    said = process.stderr.read()
     process.stderr.close()
+    assert (process.returncode, said) == (1, "")
 
 
 class Refused(Exception):
@@ -204,3 +204,34 @@ def test_the_system_s_own_words_are_told_and_a_mistake_is_not_explained_away() -
     assert "in time" in (failures.explain(TimeoutError()) or "")
     assert failures.explain(ValueError("x")) is None
     assert "ValueError: x" in failures.confess(ValueError("x"))
+
+
+def test_a_thread_that_hangs_does_not_keep_the_process() -> None:
+    """Faust's does, when its broker went away before it was told the last offset."""
+    body = """
+    import threading
+    threading.Thread(target=threading.Event().wait).start()
+    print("said")
+    running.end(3)
+    """
+    assert finish(start(body)) == (3, "said\n", "")
+
+
+def test_without_such_a_thread_the_process_ends_as_usual() -> None:
+    body = """
+    import atexit
+    atexit.register(print, "at its end")
+    running.end(2)
+    """
+    assert finish(start(body)) == (2, "at its end\n", "")
+
+
+def test_what_is_secret_in_the_settings_is_hidden_once_they_are_read() -> None:
+    """In no form that gives it away; by its value, then."""
+    body = """
+    from deploy import application, cli
+    cli._load(application, None)
+    running.complain("a node said 0123456789abcdef-key")
+    """
+    code, _, err = finish(start(body, CHAINTRUE_RPC__URLS="https://rpc.example/0123456789abcdef-key"))
+    assert (code, err) == (0, "chaintrue: a node said ***\n")

@@ -38,6 +38,9 @@ def output() -> Iterator[io.StringIO]:
         ("https://rpc.example/?apikey=s3cr3t&x=1", "https://rpc.example/?apikey=***&x=1"),
         ("offset 12 of topic chaintrue.facts", "offset 12 of topic chaintrue.facts"),
         ("mail a@b.example", "mail a@b.example"),
+        ("CHAINTRUE_KAFKA__SASL_PASSWORD: Kafka refuses", "CHAINTRUE_KAFKA__SASL_PASSWORD: Kafka refuses"),
+        ("CHAINTRUE_KAFKA__SASL_PASSWORD=s3cr3t", "CHAINTRUE_KAFKA__SASL_PASSWORD=***"),
+        ("KAFKA__SASL_PASSWORD: s3cr3t", "KAFKA__SASL_PASSWORD: ***"),
     ],
 )
 def test_secrets_are_masked_and_the_rest_is_kept(text: str, shown: str):

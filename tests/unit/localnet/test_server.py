@@ -81,3 +81,38 @@ async def test_an_answer_can_be_slow(net, client):
             await client.call(net, "getHealth")
     net.fault = None
     assert "result" in await client.call(net, "getHealth")
+
+
+async def test_a_member_of_the_result_can_be_missing(net, client):
+    net.fault = lambda _method: faults.lacking("latestLedger")
+    assert "latestLedger" not in await client.result(net, "getHealth")
+
+
+async def test_a_node_can_be_of_another_network(net, client):
+    net.fault = lambda _method: faults.another_network("Elsewhere")
+    assert (await client.result(net, "getNetwork"))["passphrase"] == "Elsewhere"
+    assert (await client.result(net, "getHealth"))["latestLedger"] == net.latest_ledger
+
+
+async def test_a_range_that_is_not_held_can_be_answered_with_nothing(net, client):
+    net.fault = lambda _method: faults.lenient()
+    before = await client.result(net, "getEvents", startLedger=net.oldest_ledger - 5_000)
+    assert (before["events"], before["oldestLedger"]) == ([], net.oldest_ledger)
+    behind = await client.result(net, "getEvents", startLedger=net.latest_ledger + 5)
+    assert (behind["events"], behind["latestLedger"]) == ([], net.latest_ledger)
+    held = await client.result(net, "getEvents", startLedger=net.latest_ledger - 100)
+    net.fault = None
+    assert held == await client.result(net, "getEvents", startLedger=net.latest_ledger - 100)
+
+
+async def test_the_oldest_ledgers_can_go_while_a_page_is_read(client):
+    async with localnet.serve(history=STORY, retention=None) as net:
+        oldest = net.oldest_ledger
+        whole = await client.result(net, "getEvents", startLedger=oldest)
+        edge = whole["events"][0]["ledger"]
+        net.fault = lambda _method: faults.trimming(edge + 1 - oldest)
+        page = await client.result(net, "getEvents", startLedger=oldest)
+        assert page["oldestLedger"] == oldest
+        assert page["events"] == [event for event in whole["events"] if event["ledger"] > edge]
+        assert page["events"] != whole["events"]
+        assert net.oldest_ledger == edge + 1

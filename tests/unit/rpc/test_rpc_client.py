@@ -40,7 +40,7 @@ def http(status: int, text: str = "", **headers: str) -> Callable[[object], web.
 async def test_check_names_the_node_its_version_and_its_range(start, connect):
     node = await start()
     client = await connect(node)
-    assert [state.trusted for state in client.nodes] == [False]
+    assert [state.trusted for state in client.nodes] == [None]
     checked = await client.check()
     assert (checked.node, checked.version, checked.protocol_version) == (node.url, "28.0.1-4c94485e", 28)
     assert (checked.health.oldest_ledger, checked.health.latest_ledger) == (100, 200)
@@ -514,6 +514,25 @@ async def test_an_unhealthy_node_is_passed_over(start, connect):
     client = await connect(first, second)
     assert (await client.check()).node == second.url
     assert (await client.health()).node == second.url
+
+
+async def test_the_reach_is_that_of_all_nodes_and_names_those_that_are_silent(start, connect):
+    late, whole, foreign, silent = (await start(oldest=150, latest=210), await start(), await start(), await start())
+    foreign.passphrase, foreign.oldest = "Standalone", 1
+    silent.always["getHealth"] = http(503)
+    client = await connect(late, whole, foreign, silent)
+    reach = await client.reach()
+    assert (reach.oldest_ledger, reach.latest_ledger, reach.silent) == (100, 210, (silent.url,))
+    silent.always.clear()
+    assert (await client.reach()).silent == ()
+
+
+async def test_a_reach_that_nobody_tells_is_an_error(start, connect):
+    node = await start()
+    node.always["getHealth"] = http(503)
+    client = await connect(node)
+    with pytest.raises(errors.RpcUnavailable, match="HTTP 503"):
+        await client.reach()
 
 
 async def test_checking_one_node_asks_no_other(start, connect):

@@ -1,6 +1,7 @@
 """What the tables know while other versions of the contracts speak: what follows from any version, and else nothing (I5)."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from shared import frames
 from shared.stepfi import events, values
 from shared.stepfi.events import Role
-from streams.facts import OBSERVED, merge
+from streams.facts import OBSERVED, Fact, merge
 from tests.unit.stepfi.contracts import (
     ADMIN,
     APPLICATION,
@@ -419,3 +420,51 @@ class TestStored:
 
 def fields_of(one):
     return {name: getattr(one, name) for name in ("id", "type", "contract", "tx_hash", "closed_at", "topics", "value")}
+
+
+STORY = (
+    requested(ledger=1),
+    deposit(5000, 5000, ledger=1),
+    seen(2, shares=6000, liquidity=5000),
+    (loan_entry(status=unit("Pending"), funded_at=u64(0)), 2),
+    event(Role.VENDOR_REGISTRY, "MERCHTSTATUS", [address(VENDOR)], boolean(True), ledger=2),
+    fund(800, ledger=3),
+    of_pool("CONTRACTUPGRADED", vec([u32(1), u32(2), u64(CLOSED)]), ledger=4, topics=[]),
+    of_loan("LOANAPPROVED", void(), ledger=5),
+    of_loan("LOANFUNDED", vec([address(VENDOR), i128(800)]), ledger=6),
+    fund(100, ledger=6, capped=True),
+    (loan_entry(vendor_paid=boolean(True)), 7),
+    repay(1000, ledger=8),
+    of_loan("LOANRPD", vec([i128(50)]), ledger=8, topics=[address(BORROWER), u64(7)]),
+    event(Role.VENDOR_REGISTRY, "MERCHTSTATUS", [address(VENDOR)], u32(9), ledger=9),
+    (shares_entry(5000), 9),
+    of_pool("LQDEPST", vec([i128(1)]), ledger=10, topics=[address(PROVIDER)]),
+    seen(10, shares=6001, liquidity=5001),
+    guarantee(20, ledger=11),
+    (vendor_entry(name=text("Books"), status=u32(2)), 11),
+    loss(30, ledger=12),
+    of_pool("LQLIQUID", vec([i128(1), i128(1)]), ledger=13),
+    of_loan("INSTPAID", vec([u32(0), i128(50), i128(0), u64(CLOSED)]), ledger=13),
+)
+
+
+@given(st.permutations(STORY))
+def test_whatever_comes_late_the_tables_are_the_same(shuffled):
+    """As `apply` does it: onto the row where the fact is newer, else the key anew from what was stored and is read again."""
+    folds = {fold.prefix: fold for fold in APPLICATION.folds}
+    rows: dict[str, Any] = {}
+    stored: dict[str, dict[str, Fact]] = {}
+    for fact in (fact for one in shuffled for fact in facts(one) if fact.prefix in folds):
+        fold, held = folds[fact.prefix], rows.get(fact.key)
+        mine = stored.setdefault(fact.key, {})
+        mine[fact.position] = fact
+        if held is None or fact.position > held.position:
+            rows[fact.key] = fold.step(held, fact)
+            continue
+        newest = max((at for at, one in mine.items() if one.kind == OBSERVED and fold.resets), default="")
+        again = [one for at, one in sorted(mine.items()) if at >= newest]
+        restore = APPLICATION.restore
+        rows[fact.key] = fold.run(
+            None, [restore(key=one.key, position=one.position, kind=one.kind, body=one.body) for one in again]
+        )
+    assert rows == states(*STORY)

@@ -24,6 +24,7 @@ def held(oldest: int, oldest_closed: int | None, latest: int, latest_closed: int
         held(100, 1_000, 600, 6_000),  # ahead of us
         held(100, 1_000, 500, 5_000),  # at the same ledger
         held(100, 1_000, 450, 4_500),  # a backend behind us
+        held(20, 200, 90, 900),  # a backend so far behind us that it has not the ledger that we began with
         held(700, 7_000, 900, 9_000),  # we were away for longer than it remembers
         held(500, 5_000, 900, 9_000),  # it holds our ledger as its oldest
         held(100, None, 450, None),  # an older node does not tell times

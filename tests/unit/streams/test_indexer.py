@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import pytest
 
 from shared import errors, frames, position
-from shared.rpc.answers import EventPage
+from shared.rpc.answers import EventPage, Reach
 from streams import indexer
 from streams.indexer import Ahead, Indexer, Lost, Restart, Scope
 
@@ -172,20 +172,28 @@ def test_a_cursor_that_ends_the_latest_ledger_waits():
     assert indexer.judge(position.end_of(30), oldest=20, latest=30) == Ahead()
 
 
+HELD = Reach(oldest_ledger=20, latest_ledger=30, silent=())
+
+
 def test_a_log_begins_at_the_oldest_ledger_by_default():
-    assert indexer.first_ledger(None, oldest=20, latest=30) == 20
+    assert indexer.first_ledger(None, HELD) == 20
 
 
 @pytest.mark.parametrize("wanted", [20, 25, 30])
 def test_a_log_begins_at_the_ledger_that_is_set(wanted: int):
-    assert indexer.first_ledger(wanted, oldest=20, latest=30) == wanted
+    assert indexer.first_ledger(wanted, HELD) == wanted
 
 
 @pytest.mark.parametrize("wanted", [1, 19, 31])
 def test_a_start_that_rpc_does_not_hold_is_refused_with_the_range(wanted: int):
     with pytest.raises(errors.SettingError, match=r"CHAINTRUE_STREAM__START_LEDGER.*20 to 30") as caught:
-        indexer.first_ledger(wanted, oldest=20, latest=30)
+        indexer.first_ledger(wanted, HELD)
     assert caught.value.cure
+
+
+def test_a_start_that_a_silent_node_may_hold_is_waited_for():
+    with pytest.raises(errors.RpcUnavailable, match="while node-2 gives no answer"):
+        indexer.first_ledger(19, dataclasses.replace(HELD, silent=("node-2",)))
 
 
 def test_the_order_of_the_contracts_does_not_matter():
@@ -214,7 +222,7 @@ async def test_all_events_stand_in_the_log_once_and_in_order(limit: int):
 
 
 async def test_a_page_is_cut_and_only_the_last_piece_ends_at_the_pages_cursor():
-    big = [dataclasses.replace(event(100 + n), value="A" * 40_000) for n in range(3)]
+    big = [event(100 + n)._replace(value="A" * 40_000) for n in range(3)]
     node, log = Node(*big, oldest=10, latest=200), Log()
     await run_until(reading(node, log, through=position.end_of(99)), log, lambda: len(log.pages) == 3)
     assert [page.through for page in log.pages] == [big[0].id, big[1].id, position.end_of(200)]
