@@ -68,9 +68,6 @@ class Build:
                 await loader.load(partition, batches)
             loaded = loader.loaded
             self._say(f"sorting {loaded.facts:,} facts")
-            async with asyncio.TaskGroup() as both:
-                both.create_task(loader.settle())
-                both.create_task(feed.sort())
             folder = Folder(
                 connection=states,
                 applications=self._applications,
@@ -78,8 +75,7 @@ class Build:
                 on_progress=_folding(self._say, loaded.folded),
             )
             async with asyncio.TaskGroup() as both:
-                if self._indexed:
-                    both.create_task(shadow.complete(facts, chain_tables.facts))
+                both.create_task(self._complete_facts(loader, facts, folder))
                 both.create_task(folder.run(feed))
             self._say("indexing")
             await self._complete_states(states, feeding)
@@ -108,6 +104,12 @@ class Build:
             if records[0].offset == 0 and records[0].at is not None:
                 alignment.check_same_log(began_at, records[0].at, topic=self._topic)
             yield records
+
+    async def _complete_facts(self, loader: Loader, connection: AsyncConnection, folder: Folder) -> None:
+        await loader.settle()
+        folder.settled.set()
+        if self._indexed:
+            await shadow.complete(connection, chain_tables.facts)
 
     async def _complete_states(self, *connections: AsyncConnection) -> None:
         """Keys and indexes of the folded tables, as many tables at a time as there are connections."""
