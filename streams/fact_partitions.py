@@ -4,7 +4,7 @@ An old one may be detached where its facts are needed no more. Whatever would fo
 refused, not done wrong.
 """
 
-from collections.abc import Collection
+from collections.abc import Sequence
 
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -78,14 +78,6 @@ async def refuse_detached(connection: AsyncConnection) -> None:
         )
 
 
-def _numbers(places: Collection[str]) -> set[int]:
-    """The numbers of the partitions that the positions lie in; as a rule that is one, and the outermost positions tell."""
-    if not places:
-        return set()
-    outermost = {number_of(min(places)), number_of(max(places))}
-    return outermost if len(outermost) == 1 else {number_of(place) for place in places}
-
-
 class Known:
     """The partitions that are there, so that nobody is asked again; those of a transaction count once it is committed."""
 
@@ -93,10 +85,15 @@ class Known:
         self._known: set[int] = set()
         self._made: set[int] = set()
 
-    async def ensure(self, connection: AsyncConnection, places: Collection[str]) -> None:
+    async def ensure(self, connection: AsyncConnection, places: Sequence[str]) -> None:
         """Make the partitions that the positions need. In a transaction that has written no fact yet: it waits for those that
         have, and must not make them wait for it."""
-        for number in sorted(_numbers(places) - self._known - self._made):
+        if not places:
+            return
+        needed = {number_of(min(places)), number_of(max(places))}
+        if len(needed) > 1:
+            needed = {number_of(place) for place in places}
+        for number in sorted(needed - self._known - self._made):
             await make(connection, number)
             self._made.add(number)
 

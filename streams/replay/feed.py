@@ -4,7 +4,7 @@ The payload stands beside the fact's place as it was decoded, so that nothing is
 other session can read or write it, and it is gone with ours.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -28,9 +28,6 @@ class Feed:
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._raw = database.raw(connection)
-        self._reading: Any = None
-        self._cursor: Any = None
-        self._first: list[Any] = []
 
     async def create(self) -> None:
         await self._raw.execute(_CREATE)
@@ -39,22 +36,15 @@ class Feed:
         """Add rows, in any order, duplicates among them."""
         await self._raw.copy_records_to_table("feed", columns=_COLUMNS, records=rows)
 
-    async def sort(self) -> None:
-        """Begin to read: PostgreSQL sorts before it gives the first row."""
-        self._reading = self._raw.transaction()
-        await self._reading.start()
-        self._cursor = await self._raw.cursor(_SORTED)
-        self._first = await self._cursor.fetch(PAGE_ROWS)
-
-    async def pages(self) -> AsyncIterator[Iterator[Place]]:
+    async def pages(self) -> AsyncGenerator[Iterator[Place], None]:
         """Everything, by key and position, each place once; some rows are held at a time."""
-        rows, left = self._first, list[Any]()
-        while rows:
-            whole, left = split([*left, *rows])
-            yield places(whole)
-            rows = await self._cursor.fetch(PAGE_ROWS)
-        yield places(left)
-        await self._reading.commit()
+        async with self._raw.transaction():
+            cursor = await self._raw.cursor(_SORTED)
+            left: list[Any] = []
+            while rows := await cursor.fetch(PAGE_ROWS):
+                whole, left = split([*left, *rows])
+                yield places(whole)
+            yield places(left)
         await self._raw.execute("DROP TABLE pg_temp.feed")
 
 

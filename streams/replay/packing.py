@@ -5,7 +5,7 @@ alone are written, by `marshal`, which takes half the time of `pickle` and can n
 """
 
 import marshal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
@@ -21,7 +21,7 @@ class _Shape:
 
     number: int
     values: Callable[[Any], Sequence[Any]]
-    make: Callable[[Sequence[Any]], Any]
+    make: Callable[[Iterable[Any]], Any]
 
 
 class Packing:
@@ -33,16 +33,20 @@ class Packing:
 
     def pack(self, fact: Fact) -> bytes:
         """All of the fact but its key, its position and its body: a fold takes the payload."""
-        shape = self._shape(type(fact.payload))
-        values: Any = shape.values(fact.payload)
-        if not _PLAIN.issuperset(map(type, values)):
-            values = tuple(map(self._written, values))
-        return marshal.dumps((shape.number, fact.kind, fact.at, fact.tx_hash, fact.problem, fact.conflict, values))
+        _, _, kind, _, payload, at, tx_hash, problem, conflict = fact
+        shape = self._shape(type(payload))
+        values: Any = shape.values(payload)
+        nested = not _PLAIN.issuperset(map(type, values))
+        if nested:
+            values = list(map(self._written, values))
+        return marshal.dumps((shape.number, nested, values, kind, at, tx_hash, problem, conflict))
 
     def unpack(self, key: str, position: str, packed: bytes) -> Fact:
         """The fact, but for its body."""
-        number, kind, at, tx_hash, problem, conflict, values = marshal.loads(packed)  # noqa: S302 - see above
-        payload = self._read([number, *values])
+        number, nested, values, kind, at, tx_hash, problem, conflict = marshal.loads(packed)  # noqa: S302 - see above
+        if nested:
+            values = map(self._read, values)
+        payload = self._numbered[number].make(values)
         return Fact(key, position, kind, "", payload, at, tx_hash, problem, conflict)
 
     def _written(self, value: Any) -> Any:
@@ -59,10 +63,8 @@ class Packing:
         kind = type(value)
         if kind is list:
             number, *values = value
-            return self._numbered[number].make([one if type(one) in _PLAIN else self._read(one) for one in values])
-        if kind is tuple:
-            return tuple([one if type(one) in _PLAIN else self._read(one) for one in value])
-        return value
+            return self._numbered[number].make(map(self._read, values))
+        return tuple(map(self._read, value)) if kind is tuple else value
 
     def _shape(self, kind: type) -> _Shape:
         """Raises TypeError for a class that cannot be packed."""
@@ -84,7 +86,7 @@ def _shape_of(kind: Any, number: int) -> _Shape:
     return _Shape(number, values, _maker(kind))
 
 
-def _maker(kind: Any) -> Callable[[Sequence[Any]], Any]:
+def _maker(kind: Any) -> Callable[[Iterable[Any]], Any]:
     """Makes instances of a dataclass from values in the order of its fields, past an `__init__` that is slow when frozen."""
     names = [field.name for field in fields(kind)]
     if not all(hasattr(kind.__dict__.get(name), "__set__") for name in names):  # no slots
@@ -92,9 +94,9 @@ def _maker(kind: Any) -> Callable[[Sequence[Any]], Any]:
     setters = [kind.__dict__[name].__set__ for name in names]
     new = object.__new__
 
-    def make(values: Sequence[Any]) -> Any:
+    def make(values: Iterable[Any]) -> Any:
         made = new(kind)
-        for setter, value in zip(setters, values, strict=True):
+        for setter, value in zip(setters, values):  # noqa: B905 - as many as were packed, and `strict` takes its time
             setter(made, value)
         return made
 
