@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -72,6 +73,18 @@ class Process:
         self._wanted.clear()
         async with self._lock:
             await self._supervisor.end(signal.SIGKILL, deadline=STOP_SECONDS)
+
+    def freeze(self) -> None:
+        """SIGSTOP: it does nothing any more, and does not know."""
+        self._send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT: it goes on where it was."""
+        self._send(signal.SIGCONT)
+
+    def _send(self, number: signal.Signals) -> None:
+        if (pid := self._supervisor.pid) is not None:
+            os.kill(pid, number)
 
     async def stop(self) -> None:
         """SIGTERM; a process that runs ends well, and in time."""

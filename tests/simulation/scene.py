@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from deploy import localnet, stack
@@ -14,8 +15,8 @@ from shared import frames, position
 from shared.settings import Kafka
 from shared.stepfi.settings import Stepfi
 from streams.stepfi.application import StepfiStream
-from tests.simulation import tables
-from tests.simulation.blows import Victim
+from tests.simulation import blows, tables
+from tests.simulation.blows import Blow
 from tests.simulation.processes import Process, command
 
 ONE_PROCESS = {"stream": ("stream",)}
@@ -96,9 +97,11 @@ class Scene:
     config: Path
     processes: dict[str, Process] = field(default_factory=dict)
 
-    @property
-    def victims(self) -> dict[str, Victim]:
-        return {**self.processes, "kafka": self.servers.kafka, "postgresql": self.servers.postgres}
+    async def strike(self, plan: Sequence[Blow]) -> None:
+        """Carry out the blows."""
+        servers = {"kafka": self.servers.kafka, "postgresql": self.servers.postgres}
+        aim = partial(tables.in_transaction, self.url)
+        await blows.strike(plan, processes=self.processes, servers=servers, aim=aim)
 
     async def run(self, *arguments: str) -> tuple[int, str, str]:
         """A one-shot command to its end: exit code, stdout, stderr."""

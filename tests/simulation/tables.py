@@ -1,5 +1,7 @@
 """All tables of schema `chain`, as they are and as they follow from the log."""
 
+import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +28,11 @@ MOMENTS: Mapping[str, Sequence[str]] = {
 }
 """Columns that tell when a record was written, or what was so at the ledger of an observation that nothing asks anew."""
 BATCH_RECORDS = 500
+AIM_SECONDS = 1.0
+_WRITING = """
+SELECT count(*) > 0 FROM pg_stat_activity
+WHERE datname = current_database() AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()
+"""
 
 Dump = dict[str, list[str]]
 Log = Mapping[int, Sequence[Record]]
@@ -98,6 +105,18 @@ async def read_log(settings: Kafka, *, partitions: int = 1) -> Log:
             for place, batch in (await client.getmany(timeout_ms=1000)).items():
                 found[place.partition] += [Record(one.offset, one.value, one.timestamp // 1000) for one in batch]
     return found
+
+
+async def in_transaction(url: str) -> None:
+    """Return when somebody is in the middle of a transaction that wrote, or after AIM_SECONDS."""
+    with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+        connection = await asyncpg.connect(url, timeout=AIM_SECONDS)
+        try:
+            async with asyncio.timeout(AIM_SECONDS):
+                while not await connection.fetchval(_WRITING):  # noqa: ASYNC110 - of other processes
+                    await asyncio.sleep(0.002)
+        finally:
+            await connection.close(timeout=AIM_SECONDS)
 
 
 async def offsets(url: str) -> dict[int, int]:

@@ -26,7 +26,7 @@ async def test_whatever_dies_the_tables_are_those_of_an_undisturbed_run(
     async with scene.with_chain(servers, part, directory=tmp_path, topology=topology) as (made, net):
         await made.start()
         playing = scene.play([net], part.ledgers, seconds=PLAY_SECONDS)
-        await asyncio.gather(playing, blows.strike(plan, made.victims))
+        await asyncio.gather(playing, made.strike(plan))
         await made.settled()
         await made.stop()
         assert made.failures() == []

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from shared import position
-from tests.simulation import scene
+from tests.simulation import blows, scene
 from tests.simulation.scene import ONE_PROCESS, SPLIT, Part, Servers
 
 PROMISED_SECONDS = 15.0
@@ -22,14 +22,16 @@ async def measured(
 ) -> dict[str, float]:
     """Seconds to the first frame after the restart of each of the victims, one after the other, while the chain goes on."""
     found: dict[str, float] = {}
+    servers_by_name: dict[str, blows.Server] = {"kafka": servers.kafka, "postgresql": servers.postgres}
     async with scene.with_chain(servers, part, directory=directory, topology=topology) as (made, net):
         playing = asyncio.create_task(scene.play([net], part.ledgers, seconds=PLAY_SECONDS))
         await made.start()
         await made.until("SELECT count(*) > 0 FROM chain.coverage")
         for name in victims:
-            await made.victims[name].kill()
+            victim = made.processes.get(name) or servers_by_name[name]
+            await victim.kill()
             after = position.end_of(net.latest_ledger)
-            await made.victims[name].start()
+            await victim.start()
             began = time.monotonic()
             await made.until(f"SELECT max(through) > '{after}' FROM chain.coverage")
             found[name] = time.monotonic() - began
