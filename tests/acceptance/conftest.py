@@ -98,6 +98,17 @@ class World:
                 _, said = await process.communicate()
         assert process.returncode == 0, said.decode()
 
+    @asynccontextmanager
+    async def started(self, *arguments: str, **changes: str | None) -> AsyncIterator[asyncio.subprocess.Process]:
+        """A command that is to end by itself within the block; else it is killed."""
+        process = await self.start(*arguments, **changes)
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.communicate()
+
     async def own(self, statement: str) -> list[Any]:
         """The rows of a query on chaintrue's own database."""
         connection = await asyncpg.connect(self.environment["CHAINTRUE_DATABASE__URL"])
