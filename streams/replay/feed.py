@@ -16,7 +16,7 @@ FeedRow = tuple[int, str, str, bytes]
 Place = tuple[int, str, str, bytes | None]
 """The same of what has won at a place: None stands for one of several facts that differ, which the stored facts tell."""
 
-PAGE_ROWS = 1000
+PAGE_ROWS = 500
 _CREATE = 'CREATE TEMPORARY TABLE feed (scope smallint, key text COLLATE "C", position text COLLATE "C", fact bytea)'
 _SORTED = "SELECT scope, key, position, fact FROM pg_temp.feed ORDER BY key, position"
 _COLUMNS = ("scope", "key", "position", "fact")
