@@ -6,7 +6,6 @@ record to the comparison's end. Its memory is measured at two lengths of the his
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -20,6 +19,13 @@ from tests.benchmarks.traffic.chain import Traffic
 LENGTHS = (100_000, 1_000_000)
 """Events of the two histories; `python -m tests.benchmarks.replay 100000 2000000` takes others."""
 MEGABYTE = 1024 * 1024
+# A process begins with the greatest size of the one that started it: a small one in between, or our own size would be told.
+_WEIGHED = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+sys.exit(code)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +89,12 @@ async def _measure(events: int) -> Measured:
 
 def _replay(content: Content, env: dict[str, str]) -> tuple[dict[str, Any], int]:
     """What the command printed, and the most memory that it held (bytes). Waits for its end."""
-    command = parties.chaintrue("replay", "--json")
-    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE) as process:  # noqa: S603 - our own command
-        if process.stdout is None:
-            raise TypeError("the replay was started without a pipe")
-        printed = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    outcome: dict[str, Any] = json.loads(printed)
-    if process.returncode != 0 or outcome["events"] != content.events:
+    command = (sys.executable, "-c", _WEIGHED, *parties.chaintrue("replay", "--json"))
+    ended = subprocess.run(command, env=env, capture_output=True, check=True)  # noqa: S603 - our own command
+    outcome: dict[str, Any] = json.loads(ended.stdout)
+    if outcome["events"] != content.events:
         raise ValueError(f"the replay is not of this log: {outcome}")
-    return outcome, usage.ru_maxrss * 1024
+    return outcome, int(ended.stderr.split()[-1]) * 1024
 
 
 if __name__ == "__main__":
