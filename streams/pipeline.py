@@ -22,8 +22,9 @@ FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
 SWITCH_SECONDS = 0.0005
 """A thread that decodes hands the interpreter over so soon. At the usual 5 ms each answer of PostgreSQL would wait for that."""
-YOUNG_OBJECTS = 100_000
-"""A batch makes as many objects, none of them in a cycle: to look for garbage after each 700 costs a fifth of the time."""
+YOUNG_OBJECTS = 1_000_000
+"""The batches in work are some hundred thousand objects, none of them in a cycle: to look for garbage among them after each 700
+costs a fifth of the time."""
 
 
 class Applies(Protocol):

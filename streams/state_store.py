@@ -154,20 +154,27 @@ async def upsert_states(connection: AsyncConnection, fold: folding.Fold, states:
         await raw.execute(_upsert_statement(fold, target, _unnested(fold)), *map(list, zip(*rows, strict=True)))
         return
     staged = f"staged_{fold.table.name}"
-    columns = ", ".join(f"{column.name} {_staged_type(fold, column)}" for column in fold.table.columns)
     # Made in this session when it is not there yet; empty again with each commit, so that a pooler may hand the session on.
-    await raw.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS {staged} ({columns}) ON COMMIT DELETE ROWS")
+    await raw.execute(staging_statement(fold, staged))
     await raw.copy_records_to_table(staged, schema_name="pg_temp", columns=fold.columns, records=rows)
     await raw.execute(_upsert_statement(fold, target, f"pg_temp.{staged}"))
 
 
-def _upsert_statement(fold: folding.Fold, target: str, source: str) -> str:
+def staging_statement(fold: folding.Fold, name: str) -> str:
+    """SQL that makes the temporary table of this name, for rows as `Fold.write` gives them."""
+    columns = ", ".join(f"{column.name} {_staged_type(fold, column)}" for column in fold.table.columns)
+    return f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({columns}) ON COMMIT DELETE ROWS"
+
+
+def insert_statement(fold: folding.Fold, target: str, source: str) -> str:
+    """SQL that brings the rows of such a table into their own."""
     selected = ", ".join(f"{column.name}::{_type(column)}" for column in fold.table.columns)
+    return f"INSERT INTO {target} ({', '.join(fold.columns)}) SELECT {selected} FROM {source}"
+
+
+def _upsert_statement(fold: folding.Fold, target: str, source: str) -> str:
     updates = ", ".join(f"{name} = excluded.{name}" for name in fold.columns if name != "key")
-    return (
-        f"INSERT INTO {target} ({', '.join(fold.columns)}) SELECT {selected} FROM {source} "
-        f"ON CONFLICT (key) DO UPDATE SET {updates}"
-    )
+    return f"{insert_statement(fold, target, source)} ON CONFLICT (key) DO UPDATE SET {updates}"
 
 
 def _unnested(fold: folding.Fold) -> str:

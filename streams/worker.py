@@ -227,7 +227,7 @@ async def _tell(app: Any, consumer: AIOKafkaConsumer, offsets: dict[TopicPartiti
 
 async def _cancel(task: "asyncio.Future[None]") -> None:
     task.cancel()
-    await asyncio.wait({task})
+    await asyncio.wait({task}, timeout=STOP_SECONDS)  # Faust may be in the middle of a start that nothing ends
 
 
 def _copy(source: "asyncio.Future[None]", target: "asyncio.Future[None]") -> None:

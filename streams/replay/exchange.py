@@ -111,8 +111,13 @@ async def held(connection: AsyncConnection, mode: Mode, work: Callable[[AsyncCon
                 await connection.execute(_TIMEOUT, {"milliseconds": str(WAIT_MILLISECONDS)})
                 await connection.execute(text(f"LOCK TABLE {SCHEMA}.{offsets.name} IN {mode} MODE"))
                 return await work(connection)
-        except (DBAPIError, TimeoutError) as error:
-            if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) != _NOT_AVAILABLE:
+        except TimeoutError:
+            raise errors.ReplayRefused(
+                f"what had come meanwhile was not brought in within {HELD_SECONDS:g} s, and the workers wait no longer",
+                cure="replay again, when less is written or the machine is less busy",
+            ) from None
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) != _NOT_AVAILABLE:
                 raise
             users = await _users(connection)
             if time.monotonic() > until:

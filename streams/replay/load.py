@@ -18,7 +18,9 @@ from streams.application import Application
 from streams.apply import Applier, Batch, Record, due_of
 from streams.facts import Fact
 from streams.replay import shadow
-from streams.replay.feed import Feed, FeedRow, pack
+from streams.replay.ahead import ahead
+from streams.replay.feed import Feed, FeedRow
+from streams.replay.packing import Packing
 from streams.replay.shadow import SHADOW
 from streams.state_store import FACT_COLUMNS, fact_row
 
@@ -56,19 +58,12 @@ class Lanes:
         return new, late
 
 
-@dataclass(slots=True)
-class Loaded:
-    """What was loaded of all partitions. `standing` is each one's next offset and its newest fact."""
-
-    records: int = 0
-    events: int = 0
-    facts: int = 0
-    folded: int = 0
-    standing: dict[int, tuple[int, str]] = field(default_factory=dict)
-
-
 class Loader:
-    """Loads one partition after the other; then `settle`."""
+    """Takes records, of one partition after the other, as often as there are more; then `settle`, and no more.
+
+    standing  the offset due next, per partition
+    records, events, facts, folded   how many were taken; those of `folded` are in the feed
+    """
 
     def __init__(
         self,
@@ -78,11 +73,14 @@ class Loader:
         feed: Feed,
         applications: Sequence[Application],
         applier: Applier,
-        on_progress: Callable[[Loaded], None],
+        packing: Packing,
+        on_progress: Callable[[int, int], None],
     ) -> None:
         """`engine` is placed in the shadow; `connection` is a session of it, for the facts, that commits each statement;
-        `applier` decodes."""
-        self.loaded = Loaded()
+        `applier` decodes; `on_progress` hears of all records and events so far."""
+        self.standing: dict[int, int] = {}
+        self.records = self.events = self.facts = self.folded = 0
+        self._lanes: dict[int, Lanes] = {}
         self._engine = engine
         self._connection = connection
         self._raw = database.raw(connection)
@@ -90,61 +88,67 @@ class Loader:
         self._numbers = {application.scope: number for number, application in enumerate(applications)}
         self._folded = {one.scope: frozenset(fold.prefix for fold in one.folds) for one in applications}
         self._applier = applier
+        self._packing = packing
         self._on_progress = on_progress
         self._partitions = fact_partitions.Known()
 
-    async def load(self, partition: int, batches: AsyncIterator[list[Record]]) -> None:
-        """Load the partition from its first offset on; raises FrameInvalid or OffsetGap for a log that is none."""
-        lanes = Lanes()
-        expected = 0
-        writing: asyncio.Task[None] | None = None
-        try:
-            async for records in batches:
-                due = due_of(records, expected=expected, partition=partition)
-                expected += len(due)
-                batch, rows = await asyncio.to_thread(self._prepare, partition, due)
-                if writing is not None:
-                    await writing
-                writing = asyncio.create_task(self._write(batch, rows, lanes, next_offset=expected))
-            if writing is not None:
-                await writing
-        finally:
-            if writing is not None and not writing.done():
-                writing.cancel()
-                await asyncio.wait({writing})
+    async def take(self, partition: int, batches: AsyncIterator[list[Record]]) -> None:
+        """Load the records; raises FrameInvalid or OffsetGap for a log that is none."""
+        async with ahead(batches) as read, ahead(self._decoded(partition, read)) as decoded:
+            async for batch, rows in decoded:
+                await self._write(batch, rows)
 
-    async def settle(self) -> int:
-        """Give the facts their key, and merge those that were set aside; says how many these were."""
-        await shadow.add_key(self._connection, facts_table)
-        late: int = await self._raw.fetchval("SELECT count(*) FROM pg_temp.late")
-        if late:
-            await self._raw.execute(state_store.merge_statement(SHADOW, _MERGED))
-        await self._raw.execute("DROP TABLE pg_temp.late")
-        return late
+    def newest(self, partition: int) -> str:
+        """The position that no fact of the partition stands behind."""
+        return max(self._lanes.get(partition, Lanes()).newest.values())
+
+    async def _decoded(
+        self, partition: int, batches: AsyncIterator[list[Record]]
+    ) -> AsyncIterator[tuple[Batch, list[FeedRow]]]:
+        expected = self.standing.get(partition, 0)
+        async for records in batches:
+            due = due_of(records, expected=expected, partition=partition)
+            expected += len(due)
+            yield await asyncio.to_thread(self._prepare, partition, due)
 
     async def prepare(self) -> None:
         await self._raw.execute(_SET_ASIDE)
+
+    async def settle(self) -> bool:
+        """Merge the facts that were set aside, for which all need their key; says whether they have it now."""
+        late: bool = await self._raw.fetchval("SELECT EXISTS (SELECT FROM pg_temp.late)")
+        if late:
+            await shadow.add_key(self._connection, facts_table)
+            await self._raw.execute(state_store.merge_statement(SHADOW, _MERGED))
+        await self._raw.execute("DROP TABLE pg_temp.late")
+        return late
 
     def _prepare(self, partition: int, records: Sequence[Record]) -> tuple[Batch, list[FeedRow]]:
         """The batch decoded, and its part of the feed."""
         batch = self._applier.prepare(partition, records)
         scope = batch.application.scope
         folded, number = self._folded[scope], self._numbers[scope]
+        pack = self._packing.pack
         return batch, [
-            (number, one.key, one.position, pack(one)) for one in batch.content.facts if one.prefix in folded
+            (number, fact.key, fact.position, pack(fact)) for fact in batch.content.facts if fact.prefix in folded
         ]
 
-    async def _write(self, batch: Batch, rows: list[FeedRow], lanes: Lanes, *, next_offset: int) -> None:
+    async def _write(self, batch: Batch, rows: list[FeedRow]) -> None:
         facts = batch.content.facts
         async with self._engine.begin() as connection:
             await self._partitions.ensure(connection, [fact.position for fact in facts])
             await proofs.record(connection, batch.content, partition=batch.partition)
         self._partitions.committed()
-        new, late = lanes.split(facts)
+        new, late = self._lanes.setdefault(batch.partition, Lanes()).split(facts)
         async with asyncio.TaskGroup() as both:
             both.create_task(self._store(new, late))
             both.create_task(self._feed.add(rows))
-        self._count(batch, folded=len(rows), newest=max(lanes.newest.values()), next_offset=next_offset)
+        self.standing[batch.partition] = batch.records[-1].offset + 1
+        self.records += len(batch.records)
+        self.events += batch.content.events
+        self.facts += len(facts)
+        self.folded += len(rows)
+        self._on_progress(self.records, self.events)
 
     async def _store(self, new: Sequence[Fact], late: Sequence[Fact]) -> None:
         if new:
@@ -153,11 +157,3 @@ class Loader:
             )
         if late:
             await self._raw.copy_records_to_table("late", columns=FACT_COLUMNS, records=map(fact_row, late))
-
-    def _count(self, batch: Batch, *, folded: int, newest: str, next_offset: int) -> None:
-        self.loaded.records += len(batch.records)
-        self.loaded.events += batch.content.events
-        self.loaded.facts += len(batch.content.facts)
-        self.loaded.folded += folded
-        self.loaded.standing[batch.partition] = (next_offset, newest)
-        self._on_progress(self.loaded)

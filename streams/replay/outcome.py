@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Side = Literal["live", "replay", "both"]
+Found = Literal["live", "replay", "both"]
+"""Which side has a row. Of `both`, its columns differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class RowDifference:
     """A row that one side lacks (`found` says which one has it), or whose columns differ."""
 
     key: Mapping[str, str]
-    found: Side
+    found: Found
     columns: Mapping[str, Pair]
 
 

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
 
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
@@ -14,14 +13,15 @@ from shared import chain_tables, database, kafka
 from shared.chain_schema import placed
 from shared.chain_tables import SCHEMA
 from shared.settings import EngineSettings
-from streams import topic
+from streams import alignment, topic
 from streams.application import Application
 from streams.apply import Applier
 from streams.replay import base as bases
-from streams.replay import compare, exchange, shadow
-from streams.replay.build import Build, Say, bulk_tables
-from streams.replay.follow import Follower, live_offsets
-from streams.replay.outcome import Outcome, TableComparison
+from streams.replay import exchange, shadow
+from streams.replay.build import Build, Say, bulk_tables, folded_tables
+from streams.replay.compare import Comparison
+from streams.replay.follow import Applying, Follower, live_offsets
+from streams.replay.outcome import Outcome
 from streams.replay.shadow import REPLACED, SHADOW
 from streams.replay.source import Source, check_extent
 
@@ -89,15 +89,6 @@ async def _clean(engine: AsyncEngine) -> None:
             await exchange.drop_rest(engine)
 
 
-@dataclass(slots=True)
-class _Done:
-    """How much was read, and how quickly (seconds a record, None where nothing was)."""
-
-    records: int = 0
-    events: int = 0
-    pace: float | None = None
-
-
 class _Replay:
     def __init__(
         self,
@@ -121,23 +112,36 @@ class _Replay:
         start = time.monotonic()
         live, began_at = await self._live()
         starts = {} if base is None else await bases.check(self._engine, base, live=live)
-        await self._check_log(live, starts, based=base is not None)
+        await self._check_log(live, began_at, starts)
         async with self._shadow.begin() as fresh:
             await shadow.create(fresh, bulk=bulk_tables(self._applications))
-        done = await (self._build(live, began_at) if base is None else self._take(base))
-        follower = self._follower(live if base is None else starts, pace=done.pace)
-        await self._follow(follower)
-        tables, detached = await self._compare(connection, follower)
-        offsets = dict(follower.standing)
-        notes = [f"{name} is detached from the live facts: what it holds was not compared" for name in detached]
+        async with AsyncExitStack() as stack:
+            build = None
+            if base is None:
+                building = Build.begin(
+                    self._shadow, applications=self._applications, network=self._network, say=self._say
+                )
+                build = await stack.enter_async_context(building)
+            follower = Follower(await self._take(base, starts) if build is None else build.loader, self._source)
+            await self._follow(follower)
+            comparison = await self._compare(connection, follower, build)
+            if build is not None and swap:
+                await build.complete()
+        notes = [
+            f"{name} is detached from the live facts: what it holds was not compared"
+            for name in await comparison.detached()
+        ]
+        offsets, records, events = follower.standing, follower.records, follower.events
         if swap:
-            notes += await self._exchange(connection, follower)
+            later = Follower(self._applying(offsets), self._source)
+            notes += await self._exchange(connection, later)
+            records, events = records + later.records, events + later.events
         return Outcome(
             offsets=offsets,
-            records=done.records + follower.records,
-            events=done.events + follower.events,
+            records=records,
+            events=events,
             seconds=time.monotonic() - start,
-            tables=tuple(tables),
+            tables=tuple(sorted(comparison.found, key=lambda table: table.table)),
             swapped=swap,
             notes=tuple(notes),
         )
@@ -150,50 +154,32 @@ class _Replay:
             rows = await connection.execute(select(scopes.partition, scopes.began_at))
             return offsets, {row.partition: row.began_at for row in rows}
 
-    async def _check_log(self, live: Mapping[int, int], starts: Mapping[int, int], *, based: bool) -> None:
+    async def _check_log(
+        self, live: Mapping[int, int], began_at: Mapping[int, int | None], starts: Mapping[int, int]
+    ) -> None:
+        """The log holds what is to be replayed, and is the one that the live tables were filled from."""
+        topic_name = self._kafka.topic
         for partition, extent in (await self._source.extents(live)).items():
-            start = starts.get(partition, 0)
-            check_extent(
-                extent,
-                partition=partition,
-                start=start,
-                stop=live[partition],
-                topic=self._kafka.topic,
-                based=based and partition in starts,
-            )
+            start, stop = starts.get(partition), live[partition]
+            check_extent(extent, partition=partition, base=start, stop=stop, topic=topic_name)
+            if stop and extent.begin == 0:
+                async for first, *_ in self._source.batches(partition, 0, 1):
+                    if first.at is not None:
+                        alignment.check_same_log(began_at.get(partition), first.at, topic=topic_name)
 
-    async def _build(self, live: Mapping[int, int], began_at: Mapping[int, int | None]) -> _Done:
-        build = Build(
-            engine=self._shadow,
-            source=self._source,
-            applications=self._applications,
-            network=self._network,
-            topic=self._kafka.topic,
-            say=self._say,
-        )
-        start = time.monotonic()
-        loaded = await build.run(live, began_at=began_at)
-        pace = (time.monotonic() - start) / loaded.records if loaded.records else None
-        return _Done(loaded.records, loaded.events, pace)
-
-    async def _take(self, base: str) -> _Done:
+    async def _take(self, base: str | None, starts: Mapping[int, int]) -> Applying:
+        """The base as the shadow, with all its keys and indexes: the log goes on from there as a worker would."""
         self._say(f"copying {base}")
-        await bases.copy(self._shadow, base)
+        await bases.copy(self._shadow, base or "")
         async with self._shadow.begin() as connection:
             for table in bulk_tables(self._applications):
                 await shadow.add_key(connection, table)
                 await shadow.complete(connection, table)
-        return _Done()
+        return self._applying(starts)
 
-    def _follower(self, standing: Mapping[int, int], *, pace: float | None) -> Follower:
+    def _applying(self, standing: Mapping[int, int]) -> Applying:
         applier = Applier(engine=self._shadow, applications=self._applications, network=self._network)
-        return Follower(
-            applier=applier,
-            source=self._source,
-            standing=standing,
-            pace=pace,
-            on_progress=lambda rest: self._say(f"following: {rest:,} records to go"),
-        )
+        return Applying(applier, standing=standing)
 
     async def _follow(self, follower: Follower) -> None:
         """Go on until the live tables are near."""
@@ -202,21 +188,40 @@ class _Replay:
                 live = await live_offsets(connection)
             if follower.is_near(live):
                 return
+            self._say(f"following: {follower.rest(live):,} records to go")
             await follower.go(live)
 
-    async def _compare(
-        self, connection: AsyncConnection, follower: Follower
-    ) -> tuple[list[TableComparison], list[str]]:
-        """Both sides at the same offsets: the live worker waits until the snapshot is taken, and no longer."""
-        async with self._engine.execution_options(isolation_level="REPEATABLE READ").connect() as snapshot:
+    async def _compare(self, connection: AsyncConnection, follower: Follower, build: Build | None) -> Comparison:
+        """Both sides at the same offsets. The live worker waits until the snapshot of its side is taken, and no longer."""
+        repeatable = self._engine.execution_options(isolation_level="REPEATABLE READ")
+        async with repeatable.connect() as live, self._engine.connect() as replay:
 
             async def meet(holding: AsyncConnection) -> None:
-                await snapshot.rollback()  # a try before this one may have begun it
+                await live.rollback()  # a try before this one may have begun it
                 await follower.go(await live_offsets(holding))
-                await snapshot.execute(text("SELECT 1"))
+                await live.execute(text("SELECT 1"))
 
             await exchange.held(connection, "EXCLUSIVE", meet)
-            return await compare.compare(snapshot, on_table=lambda name: self._say(f"comparing {name}"))
+            comparison = Comparison(live, replay, on_table=lambda name: self._say(f"comparing {name}"))
+            if build is None:
+                await comparison.compare(shadow.tables())
+            else:
+                await self._fold_and_compare(build, comparison)
+            await comparison.detached()
+        return comparison
+
+    async def _fold_and_compare(self, build: Build, comparison: Comparison) -> None:
+        """While Python folds, PostgreSQL compares what needs no fold."""
+        folded = folded_tables(self._applications)
+
+        async def the_others() -> None:
+            await build.settle()
+            await comparison.compare([table for table in shadow.tables() if table not in folded])
+
+        async with asyncio.TaskGroup() as both:
+            both.create_task(the_others())
+            both.create_task(build.fold())
+        await comparison.compare(folded)
 
     async def _exchange(self, connection: AsyncConnection, follower: Follower) -> list[str]:
         """Put the shadow in the place of the live tables; gives what is to be said of it."""

@@ -10,7 +10,7 @@ from shared import errors, kafka
 from shared.settings import Kafka
 from streams.apply import Record
 
-BATCH_BYTES = 2 * 1024 * 1024
+BATCH_BYTES = 4 * 1024 * 1024
 BATCH_RECORDS = 4096
 POLL_RECORDS = 64
 POLL_MILLISECONDS = 1000
@@ -76,19 +76,19 @@ class Source:
                 )
 
 
-def check_extent(extent: Extent, *, partition: int, start: int, stop: int, topic: str, based: bool) -> None:
-    """Raise TopicInvalid unless the partition holds the offsets [start, stop); `based` says that `start` is a base's end."""
+def check_extent(extent: Extent, *, partition: int, base: int | None, stop: int, topic: str) -> None:
+    """Raise TopicInvalid unless the partition holds the offsets up to `stop`, from 0 on or from where the base ends."""
     if extent.end < stop:
         raise errors.TopicInvalid(
             f"the topic {topic} ends at offset {extent.end} (partition {partition}), but the database has applied {stop} records:"
             " the topic was made anew, or is another",
             cure="point CHAINTRUE_DATABASE__URL and CHAINTRUE_KAFKA__TOPIC at what belongs together",
         )
+    start = base or 0
     if start < stop and extent.begin > start:
-        place = f"the topic {topic} begins at offset {extent.begin} (partition {partition})"
-        before = f"the base ends at {start}" if based else "what was before it is not in the log any more"
+        before = "what was before it is not in the log any more" if base is None else f"the base ends at {base}"
         raise errors.TopicInvalid(
-            f"{place}, and {before}",
+            f"the topic {topic} begins at offset {extent.begin} (partition {partition}), and {before}",
             cure=f"name a schema that holds the tables as of offset {extent.begin} or later with --base SCHEMA:"
             " a backup of the schema chain, restored under another name",
         )

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -13,7 +12,7 @@ from shared import kafka as kafka_clients
 from shared.database import MIGRATION_LOCK
 from streams import alignment
 from streams.apply import Applied, Batch, Record
-from streams.replay import compare, exchange
+from streams.replay import build, exchange
 from streams.worker import Worker
 from tests import services
 from tests.integration import replay_parts as parts
@@ -162,15 +161,13 @@ async def test_tables_that_were_migrated_meanwhile_are_not_exchanged_for_older_o
 ) -> None:
     await world.write(parts.history(world.story, pages=5))
     await world.apply()
-    meet = compare.compare
+    complete = build.Build.complete
 
-    async def then_migrate(*arguments: Any, **more: Any) -> Any:
-        found = await meet(*arguments, **more)
-        await arguments[0].rollback()
+    async def then_migrate(self: build.Build) -> None:
+        await complete(self)
         await world.execute("ALTER TABLE chain.loans ADD COLUMN novelty text")
-        return found
 
-    monkeypatch.setattr(compare, "compare", then_migrate)
+    monkeypatch.setattr(build.Build, "complete", then_migrate)
     with pytest.raises(errors.ReplayRefused, match=r"migrated meanwhile: .*novelty"):
         await world.replay(swap=True)
     assert await world.value("SELECT count(*) FROM chain.loans WHERE novelty IS NULL") > 0

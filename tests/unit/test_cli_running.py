@@ -167,9 +167,9 @@ def test_nobody_who_reads_is_no_bug() -> None:
     assert process.stderr is not None
     process.stdout.close()
     process.wait(timeout=30)
-    assert process.returncode == 1
-    assert process.stderr.read() == ""
+    said = process.stderr.read()
     process.stderr.close()
+    assert (process.returncode, said) == (1, "")
 
 
 class Refused(Exception):
