@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -105,8 +106,11 @@ class Scene:
 
     async def run(self, *arguments: str) -> tuple[int, str, str]:
         """A one-shot command to its end: exit code, stdout, stderr."""
+        # The environment goes before the file: nothing of whoever runs the tests may lead to their own deployment.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("CHAINTRUE_")}
         process = await asyncio.create_subprocess_exec(
             *(command(), *arguments, "--config", str(self.config)),
+            env=inherited,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
