@@ -19,7 +19,9 @@
     ├── FactsDetached        facts that are needed lie in a partition that was detached
     ├── ReplayRefused        a replay cannot be done, or its tables cannot take the place of the live ones
     ├── OffsetGap            Kafka delivered a record beyond the one that is due
-    └── AlreadyRunning       another process does this already
+    ├── AlreadyRunning       another process does this already
+    ├── LockLost             the database took our lock back, so another process may do it by now
+    └── PlanRefused          a plan or a run cannot be applied or undone here, or not any more
 
 An error's docstring is its message when none is given. `retryable` says whether the same call may succeed later: loops decide
 by the type alone.
@@ -135,3 +137,13 @@ class OffsetGap(ChaintrueError):
 
 class AlreadyRunning(ChaintrueError):
     """Another process does this already."""
+
+
+class LockLost(ChaintrueError):
+    """The connection that held the lock of the sweeps ended: another process may sweep by now, so this one stops."""
+
+    retryable = True
+
+
+class PlanRefused(ChaintrueError):
+    """A plan cannot be applied."""

@@ -30,12 +30,15 @@ __all__ = [
     "Metrics",
     "Network",
     "Policy",
+    "RowSecurity",
     "Rpc",
     "SaslMechanism",
+    "Schedule",
     "Section",
     "SecurityProtocol",
     "Stream",
     "Sweep",
+    "Webhook",
     "environment_name",
 ]
 
@@ -48,6 +51,13 @@ class Policy(StrEnum):
     REPAIR = "repair"
     PROPOSE = "propose"
     REPORT = "report"
+
+
+class RowSecurity(StrEnum):
+    """How the role reads the application's tables: past their row-level security, or by `policies` of its own."""
+
+    BYPASS = "bypass"
+    POLICIES = "policies"
 
 
 class LogFormat(StrEnum):
@@ -104,11 +114,36 @@ class Sweep(Section):
     table_policy: dict[str, Policy] = Field(default_factory=dict)
     max_repairs: int = Field(default=10_000, ge=0)
     max_drift_ratio: Decimal = Field(default=Decimal(1), ge=0, le=1)
+    max_findings: int = Field(default=50_000, ge=1)
+    database_share: float = Field(default=0.5, gt=0, le=1)
+    scan_directory: Path | None = None
+    scan_max_age_seconds: float = Field(default=3600.0, ge=0)
+    spot_checks: int = Field(default=200, ge=0)
+    observe_seconds: float = Field(default=30.0, ge=0)
+    flap_limit: int = Field(default=3, ge=1)
+    flap_window_seconds: float = Field(default=604_800.0, gt=0)
+    plan_max_age_seconds: float = Field(default=604_800.0, gt=0)
+    row_security: RowSecurity = RowSecurity.BYPASS
 
     @field_validator("policy", "table_policy", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return {str(key).lower(): word for key, word in value.items()} if isinstance(value, dict) else value
+
+
+class Schedule(Section):
+    """Cron expressions, in UTC; an empty one switches that kind of sweep off."""
+
+    full: str = "0 3 * * *"
+    changed: str = "*/10 * * * *"
+    repair: bool = False
+
+
+class Webhook(Section):
+    url: Annotated[str | None, SECRET] = Field(default=None, repr=False)  # may hold a token
+    secret: Annotated[SecretStr | None, SECRET] = None
+    drift_threshold: int = Field(default=1, ge=1)
+    timeout_seconds: float = Field(default=10.0, gt=0, le=120)
 
 
 class Metrics(Section):
@@ -142,6 +177,8 @@ class EngineSettings(BaseSettings):
     app_database: Database = Database()
     stream: Stream = Stream()
     sweep: Sweep = Sweep()
+    schedule: Schedule = Schedule()
+    webhook: Webhook = Webhook()
     metrics: Metrics = Metrics()
     log: Log = Log()
 

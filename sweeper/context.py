@@ -4,14 +4,18 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import rpc
 from shared.coverage_store import Watermark
+from shared.settings import Sweep
 from sweeper.app_schema import AppTable
 from sweeper.model import Answer, Finding
+
+if TYPE_CHECKING:
+    from sweeper.runs import Alone
 
 
 @dataclass(slots=True)
@@ -28,12 +32,16 @@ class Context:
 
     chain    chaintrue's own database          app    the application's
     rpc      the chain itself                  now    what the intents set `updated_at` to
+    lock     asked before each batch that is written
     """
 
     chain: AsyncEngine
     app: AsyncEngine
     rpc: rpc.Client
     passphrase: str
+    scope: str
+    settings: Sweep
+    lock: "Alone"
     watermark: Watermark
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     tables: Mapping[str, AppTable] = field(default_factory=dict)

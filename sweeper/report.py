@@ -20,6 +20,25 @@ class RunStatus(StrEnum):
     FAILED = "failed"
 
 
+class Mode(StrEnum):
+    """What a run may do: look, repair by policy, apply a reviewed plan, or take a run's repairs back."""
+
+    DRY = "dry"
+    REPAIR = "repair"
+    APPLY = "apply"
+    UNDO = "undo"
+
+
+class Extent(StrEnum):
+    """What a run looks at: everything, what changed on chain, the tables named, a plan's rows, or a run's."""
+
+    FULL = "full"
+    CHANGED = "changed"
+    TABLES = "tables"
+    PLAN = "plan"
+    RUN = "run"
+
+
 class ExitCode(IntEnum):
     """1 over 3 over 2."""
 
@@ -34,7 +53,8 @@ class Report:
     """One run. `reasons` say why it is not complete; `notes` what was left out or is worth knowing."""
 
     run_id: UUID
-    mode: str
+    mode: Mode
+    extent: Extent
     status: RunStatus
     started_at: datetime
     finished_at: datetime
@@ -63,7 +83,8 @@ class Report:
         drift = Counter(finding.drift_class for finding in self.findings)
         return {
             "run_id": str(self.run_id),
-            "mode": self.mode,
+            "mode": self.mode.value,
+            "extent": self.extent.value,
             "status": self.status.value,
             "started_at": json_value(self.started_at),
             "finished_at": json_value(self.finished_at),

@@ -7,17 +7,33 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import insert, text, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import errors, recon_tables
 from sweeper.model import Finding
 from sweeper.report import Report, json_value
 
+INTERRUPTED = "it was interrupted: its process ended without a word"
 _LOCK = 0x7377656570  # any fixed number: one sweep at a time for each database of chaintrue
 
 
+class Alone:
+    """The lock of the sweeps, held by a connection of its own."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def ensure(self) -> None:
+        """Raise LockLost unless the lock is still ours: asked before each batch that is written."""
+        try:
+            await self._connection.execute(text("SELECT 1"))
+        except (DBAPIError, OSError) as error:
+            raise errors.LockLost from error
+
+
 @asynccontextmanager
-async def alone(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+async def alone(engine: AsyncEngine) -> AsyncIterator[Alone]:
     """Hold the lock of the sweeps for the block; raises AlreadyRunning when another process has it.
 
     A session lock: PostgreSQL gives it back when the connection ends, however the process ended.
@@ -28,17 +44,21 @@ async def alone(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
             raise errors.AlreadyRunning(
                 "another sweep is running on this database", cure="wait for it, or look at it with `chaintrue status`"
             )
-        yield connection
+        yield Alone(connection)
 
 
-async def begin(engine: AsyncEngine, *, run_id: UUID, mode: str, started_at: datetime) -> None:
+async def begin(engine: AsyncEngine, *, run_id: UUID, mode: str, extent: str, started_at: datetime) -> None:
     """Record the run; runs that died without a word are marked so, for the lock says that they are over."""
     runs = recon_tables.runs
     async with engine.begin() as connection:
         await connection.execute(
-            update(runs).where(runs.c.status == "running").values(status="failed", finished_at=started_at)
+            update(runs)
+            .where(runs.c.status == "running")
+            .values(status="failed", reason=INTERRUPTED, finished_at=started_at)
         )
-        await connection.execute(insert(runs).values(run_id=run_id, mode=mode, status="running", started_at=started_at))
+        await connection.execute(
+            insert(runs).values(run_id=run_id, mode=mode, extent=extent, status="running", started_at=started_at)
+        )
 
 
 async def finish(engine: AsyncEngine, report: Report) -> None:
@@ -50,6 +70,7 @@ async def finish(engine: AsyncEngine, report: Report) -> None:
             .where(runs.c.run_id == report.run_id)
             .values(
                 status=report.status.value,
+                reason="; ".join(report.reasons) or None,
                 finished_at=report.finished_at,
                 watermark_ledger=report.watermark_ledger,
                 report=report.to_json(),
@@ -57,12 +78,14 @@ async def finish(engine: AsyncEngine, report: Report) -> None:
         )
 
 
-async def fail(engine: AsyncEngine, run_id: UUID) -> None:
+async def fail(engine: AsyncEngine, run_id: UUID, *, reason: str) -> None:
     """Record that the run ended by an error or was stopped."""
     runs = recon_tables.runs
     async with asyncio.timeout(5), engine.begin() as connection:
         await connection.execute(
-            update(runs).where(runs.c.run_id == run_id).values(status="failed", finished_at=datetime.now(UTC))
+            update(runs)
+            .where(runs.c.run_id == run_id)
+            .values(status="failed", reason=reason, finished_at=datetime.now(UTC))
         )
 
 
@@ -84,7 +107,9 @@ class Journal:
                 "number": number,
                 "table_name": finding.table,
                 "row_id": finding.row_id or "",
+                "entity": finding.entity,
                 "class": finding.drift_class,
+                "kind": "update" if finding.update else "insert",
                 "before": json_value(finding.guard),
                 "after": json_value(finding.update or finding.insert or {}),
                 "outcome": "intended",

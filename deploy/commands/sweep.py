@@ -14,7 +14,7 @@ from shared import database, metrics, recon_tables
 from shared.stepfi.settings import Settings
 from sweeper import classes, sweep
 from sweeper.model import Outcome
-from sweeper.report import Report, RunStatus
+from sweeper.report import Mode, Report, RunStatus
 
 REQUIRED = ("network.passphrase", "rpc.urls", "database.url", "app_database.url", *application.CONTRACT_SETTINGS)
 
@@ -56,12 +56,12 @@ def measure(report: Report, *, last_complete: datetime | None) -> None:
         metrics.sweep_compared_rows.labels(table, "app").set(one.app_rows)
         for drift_class in classes.CLASSES:
             metrics.drift_rows.labels(drift_class, table).set(found[drift_class, table])
-    if report.mode == "repair":
+    if report.mode is Mode.REPAIR:
         for finding in report.findings:
             metrics.repairs_total.labels(finding.drift_class, finding.outcome.value).inc()
     left = sum(finding.outcome is not Outcome.REPAIRED for finding in report.findings)
     metrics.drift_age_seconds.set(math.nan if left else 0)  # since when it is there was not recorded
-    metrics.sweeps_total.labels(report.mode, report.status.value).inc()
+    metrics.sweeps_total.labels(report.mode.value, report.status.value).inc()
     metrics.sweep_duration_seconds.set((report.finished_at - report.started_at).total_seconds())
     success = report.finished_at if report.status is RunStatus.COMPLETE else last_complete
     if success is not None:

@@ -319,28 +319,63 @@ def upgrade() -> None:
     op.execute("CREATE SCHEMA IF NOT EXISTS recon")
 
     op.create_table(
+        "drift",
+        sa.Column("table_name", sa.Text(), nullable=False),
+        sa.Column("identity", sa.Text(), nullable=False),
+        sa.Column("class", sa.Text(), nullable=False),
+        sa.Column("signature", sa.Text(), nullable=False),
+        sa.Column("first_seen", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("same_since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_seen", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("is_there", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("table_name", "identity"),
+        schema="recon",
+        comment="What was seen to differ, across runs; identity: the row's id, else the entity. signature: what differed, and how. first_seen: since when it drifts without a break; same_since: since when in this way.",
+    )
+    op.create_index(
+        "drift_there", "drift", ["table_name"], unique=False, schema="recon", postgresql_where=sa.text("is_there")
+    )
+    op.create_table(
         "runs",
         sa.Column("run_id", sa.UUID(), nullable=False),
         sa.Column("mode", sa.Text(), nullable=False),
+        sa.Column("extent", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("watermark_ledger", sa.BigInteger(), nullable=True),
+        sa.Column("mark", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("report", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.PrimaryKeyConstraint("run_id"),
         schema="recon",
-        comment="One row a sweep. status: running, complete, incomplete or failed.",
+        comment="One row a run. mode: dry, repair, apply or undo. extent: full, changed, tables, plan or run. status: running, complete, incomplete or failed. reason: why it is not complete. mark: where a later --changed sweep begins.",
     )
     op.create_index("runs_started_at", "runs", ["started_at"], unique=False, schema="recon")
+    op.create_table(
+        "spot_rounds",
+        sa.Column("table_name", sa.Text(), nullable=False),
+        sa.Column("after_key", sa.Text(collation="C"), nullable=False),
+        sa.Column("round", sa.Integer(), nullable=False),
+        sa.Column("checked", sa.BigInteger(), nullable=False),
+        sa.Column("round_started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_round_ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("table_name"),
+        schema="recon",
+        comment="How far the spot checks of a table's entities are in their present round, which goes in the order of the keys.",
+    )
     op.create_table(
         "changes",
         sa.Column("run_id", sa.UUID(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("table_name", sa.Text(), nullable=False),
         sa.Column("row_id", sa.Text(), nullable=False),
+        sa.Column("entity", sa.Text(), nullable=True),
         sa.Column("class", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("before", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("after", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("row_hash", sa.Text(), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
@@ -351,5 +386,14 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("run_id", "number"),
         schema="recon",
-        comment="Each intended update, recorded before it is tried. outcome: intended, repaired, skipped_changed, failed or unknown.",
+        comment="Each intended write, recorded before it is tried. kind: update or insert. row_hash: of the whole row as the write left it. outcome: intended, repaired, skipped_changed, failed or unknown.",
     )
+    op.create_index(
+        "changes_intended",
+        "changes",
+        ["run_id"],
+        unique=False,
+        schema="recon",
+        postgresql_where=sa.text("outcome = 'intended'"),
+    )
+    op.create_index("changes_row", "changes", ["table_name", "row_id"], unique=False, schema="recon")

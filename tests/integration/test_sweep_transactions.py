@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import pytest
@@ -60,6 +60,9 @@ class App:
             app=self.engine,
             rpc=client,
             passphrase=truth().passphrase,
+            scope="test",
+            settings=Sweep(),
+            lock=cast("runs.Alone", None),
             watermark=Watermark(truth().ledger, closed_at),
             now=datetime(2026, 8, 1, tzinfo=UTC),
             tables={"transactions": app_schema.require(table, "transactions", self.subject.required)},
@@ -170,7 +173,7 @@ async def test_what_a_repair_writes_is_the_chain_s_and_nothing_more(app: App) ->
         made = plan.make(await app.subject.confirm(context, again), settings=Sweep(), compared=context.compared)
         assert made.refused == ()
         run_id = uuid.uuid4()
-        await runs.begin(app.engine, run_id=run_id, mode="repair", started_at=context.now)
+        await runs.begin(app.engine, run_id=run_id, mode="repair", extent="full", started_at=context.now)
         done = await repair.repair(context, made.to_write, journal=runs.Journal(app.engine, run_id))
         left = await app.survey(await app.context(client))
     assert {finding.row_id for finding in done} == {due.row_id for due in planned.values() if due.outcome == "repaired"}

@@ -17,6 +17,8 @@ SECRETS = {
     ("database", "url"): (URL, URL),
     ("app_database", "url"): (URL, URL),
     ("metrics", "pushgateway_url"): ("https://me:hunter2@push.example", "https://me:hunter2@push.example"),
+    ("webhook", "url"): ("https://hooks.example/T0/hunter2", "https://hooks.example/T0/hunter2"),
+    ("webhook", "secret"): ("hunter2", "hunter2"),
 }
 
 

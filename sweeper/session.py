@@ -1,0 +1,158 @@
+"""What every run stands in: the lock, its record in `recon.runs`, both databases, the chain, and the application's live schema.
+
+A run that ends by an error is recorded as failed before the error goes on.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared import coverage_store, database, errors, rpc
+from shared.settings import EngineSettings
+from sweeper import app_access, app_schema, classes, runs
+from sweeper.context import Context, Subject
+from sweeper.report import Extent, Mode
+
+OnRequest = Callable[[str, str], None]
+Progress = Callable[[str], None]
+
+
+@dataclass(kw_only=True)
+class Run:
+    """What accumulates while a run goes on. `reasons`: why it is not complete; `notes`: what is worth knowing."""
+
+    mode: Mode
+    extent: Extent
+    run_id: UUID = field(default_factory=uuid4)
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    reasons: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """An open run. `chosen`: the subjects that can be compared, of those that were asked for."""
+
+    run: Run
+    context: Context
+    chosen: list[Subject]
+    settings: EngineSettings
+
+
+@asynccontextmanager
+async def opened(
+    settings: EngineSettings,
+    *,
+    scope: str,
+    subjects: Sequence[Subject],
+    tables: Sequence[str] = (),
+    mode: Mode,
+    extent: Extent,
+    on_request: OnRequest = lambda _method, _outcome: None,
+) -> AsyncIterator[Session]:
+    """A run from its lock to its end, on the subjects' tables (or those named). The block records its report itself.
+
+    Raises AlreadyRunning when another run holds the lock, and a ChaintrueError for a setting that is wrong.
+    """
+    classes.check_settings(settings.sweep.policy)
+    chosen = _choose(subjects, tables)
+    run = Run(mode=mode, extent=extent)
+    async with database.connect(settings.database, section="database") as chain, runs.alone(chain) as lock:
+        await runs.begin(chain, run_id=run.run_id, mode=mode, extent=extent, started_at=run.started_at)
+        try:
+            async with _context(settings, scope, subjects, chain, lock, run, on_request) as context:
+                await _introspect(context, chosen, subjects, run)
+                await _ask(context, run)
+                yield Session(run=run, context=context, chosen=chosen, settings=settings)
+        except BaseException as error:
+            await asyncio.shield(runs.fail(chain, run.run_id, reason=_reason(error)))
+            raise
+
+
+def _reason(error: BaseException) -> str:
+    """Why a run ended, in a line; what a database driver says may quote rows, so only our own words are kept."""
+    if isinstance(error, errors.ChaintrueError):
+        return str(error.args[0])
+    return "it was stopped" if isinstance(error, asyncio.CancelledError) else type(error).__name__
+
+
+def _choose(subjects: Sequence[Subject], tables: Sequence[str]) -> list[Subject]:
+    known = {subject.table: subject for subject in subjects}
+    for name in tables:
+        if name not in known:
+            raise errors.SettingError(f"--table {name}: there is no such table", cure=f"one of {', '.join(known)}")
+    return [subject for subject in subjects if not tables or subject.table in tables]
+
+
+@asynccontextmanager
+async def _context(
+    settings: EngineSettings,
+    scope: str,
+    subjects: Sequence[Subject],
+    chain: AsyncEngine,
+    lock: runs.Alone,
+    run: Run,
+    on_request: OnRequest,
+) -> AsyncIterator[Context]:
+    async with (
+        database.connect(settings.app_database, section="app_database") as app,
+        rpc.Client(
+            urls=settings.rpc.urls,
+            passphrase=settings.network.passphrase or "",
+            ca_file=settings.rpc.ca_file,
+            timeout_seconds=settings.rpc.timeout_seconds,
+            max_attempts=settings.rpc.max_attempts,
+            requests_per_second=settings.rpc.requests_per_second,
+            on_request=on_request,
+        ) as client,
+    ):
+        async with chain.connect() as connection:
+            watermark = await coverage_store.watermark(connection, scope=scope)
+        if watermark is None:
+            run.reasons.append("nothing was indexed yet: run `chaintrue stream`")
+            watermark = coverage_store.Watermark(0, None)
+        yield Context(
+            chain=chain,
+            app=app,
+            rpc=client,
+            passphrase=settings.network.passphrase or "",
+            scope=scope,
+            settings=settings.sweep,
+            lock=lock,
+            watermark=watermark,
+            subjects={subject.table: subject for subject in subjects},
+        )
+
+
+async def _ask(context: Context, run: Run) -> None:
+    """Whether the chain answers at all, and is the one of the settings."""
+    try:
+        await context.rpc.check()
+    except errors.WrongNetwork:
+        raise
+    except errors.RpcError as error:
+        context.chain_was_asked = False
+        run.reasons.append(f"the chain could not be asked: {error.args[0]}")
+
+
+async def _introspect(context: Context, chosen: list[Subject], subjects: Sequence[Subject], run: Run) -> None:
+    """Read the live tables; a table that a newer application would have is left out, and said."""
+    tables = dict(context.tables)
+    async with app_access.transaction(context.app) as connection:
+        for subject in subjects:
+            found = await app_schema.read_table(connection, subject.table)
+            complete = found is not None and all(found.has(column) for column in subject.required)
+            if found is not None:
+                tables[subject.table] = found
+            if subject not in chosen or complete:
+                continue
+            if not subject.optional:
+                app_schema.require(found, subject.table, subject.required)
+            chosen.remove(subject)
+            run.notes.append(f"{subject.table} is left out: the application has not the columns that would be compared")
+    context.tables = tables
