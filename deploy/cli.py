@@ -139,17 +139,24 @@ def replay(config: Path | None, as_json: bool, swap: bool, base: str | None) -> 
 @_json
 @click.option("--repair", is_flag=True, help="Apply what policy allows; without it nothing is written to the app.")
 @click.option("--table", "tables", multiple=True, help="Only this table; may be given again.")
+@click.option("--changed", is_flag=True, help="Only what changed on chain since the last complete sweep.")
 @click.option("--strict", is_flag=True, help="Exit with 2 on any finding.")
-def sweep(config: Path | None, as_json: bool, repair: bool, tables: tuple[str, ...], strict: bool) -> int:
+def sweep(
+    config: Path | None, as_json: bool, repair: bool, tables: tuple[str, ...], changed: bool, strict: bool
+) -> int:
     """Compare the application's database with the chain; explain, and with --repair mend, each mismatch."""
     from deploy import application, terminal, terminal_report
     from deploy.commands import sweep as command
     from shared import metrics
 
     async def work(_: asyncio.Event) -> int:
+        if changed and tables:
+            raise click.UsageError("--changed looks at all tables: leave --table out")
         settings = _load(application, config, *command.REQUIRED)
         with terminal.err().status("sweeping") as status:
-            report = await command.run(settings, repair=repair, tables=tables, on_progress=status.update)
+            report = await command.run(
+                settings, repair=repair, tables=tables, changed=changed, on_progress=status.update
+            )
         if as_json:
             terminal.show_json(report.to_json())
         else:

@@ -52,6 +52,8 @@ drift = Table(
     metadata,
     Column("table_name", Text, primary_key=True),
     Column("identity", Text, primary_key=True),
+    Column("row_id", Text),
+    Column("chain_key", Text),
     Column("class", Text, nullable=False),
     Column("signature", Text, nullable=False),
     Column("first_seen", DateTime(timezone=True), nullable=False),
@@ -59,7 +61,8 @@ drift = Table(
     Column("last_seen", DateTime(timezone=True), nullable=False),
     Column("is_there", Boolean, nullable=False),
     Index("drift_there", "table_name", postgresql_where=text("is_there")),
-    comment="What was seen to differ, across runs; identity: the row's id, else the entity. signature: what differed, and how. "
+    comment="What was seen to differ, across runs; identity: the row's id, else the entity. chain_key: the entity's "
+    "key in chain. signature: what differed, and how. "
     "first_seen: since when it drifts without a break; same_since: since when in this way.",
 )
 

@@ -1,22 +1,28 @@
-"""Expected against actual, whatever the table: pages of rows with their entities, entities without rows, rules in order.
+"""Expected against actual, whatever the table: the digests say which rows need a look, the rules say what they are.
 
-Both directions are read in keyset pages, each in a short transaction of its own, by indexed keys alone: memory is bounded by
-the page, and neither database holds a snapshot for long. A subclass says what is read and which rules apply.
+Candidates are read in pages, each in a short transaction of its own: memory is bounded by the page, and neither database
+holds a snapshot for long. A subclass says what is read, what of it is hashed, and which rules apply.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+from uuid import UUID
 
 from sqlalchemy import text
 
 from sweeper import app_access
-from sweeper.context import Compared, Context
+from sweeper.context import Compared, Context, Since
+from sweeper.digest import sides
+from sweeper.digest.match import Ids
+from sweeper.digest.spec import Digest
 from sweeper.model import Finding, Row
 
 PAGE_ROWS = 1000
 """Rows in memory at once, on each side."""
+CHANGED_KEYS = 5000
+"""Changed entities that are hashed at once."""
 
 E = TypeVar("E")
 
@@ -49,6 +55,8 @@ class Comparison(ABC, Generic[E]):
     table: str
     required: tuple[str, ...]
     optional: bool = False
+    expected_table: str
+    """The table of `chain` that `expected_query` reads."""
     row_key: str
     """The app's column that names the entity."""
 
@@ -72,8 +80,12 @@ class Comparison(ABC, Generic[E]):
         """What `row_key` holds in the entity's row."""
 
     @abstractmethod
-    async def surroundings(self, context: Context) -> E:
-        """What is looked up once for all rows."""
+    def digest(self) -> Digest:
+        """What of both queries is hashed, so that equal hashes mean that no rule finds anything."""
+
+    @abstractmethod
+    async def surroundings(self, context: Context, *, alone: Sequence[str] | None) -> E:
+        """What is looked up once for all rows. `alone`: ids of the rows that no entity has, None where they are not known."""
 
     @abstractmethod
     def rules(self) -> Sequence[Callable[[Case, E], Finding | None]]:
@@ -83,24 +95,55 @@ class Comparison(ABC, Generic[E]):
         """What a page of rows needs beside its entities, for all of its cases."""
         return {}
 
+    @property
+    def compares(self) -> str:
+        return repr((self.table, self.expected_query(), self.key_condition, self.digest()))
+
+    def rows_of(self, around: E, keys: Sequence[str]) -> list[str]:  # noqa: ARG002
+        """Ids of rows that do not name their entity, and may be one of these."""
+        return []
+
     # The whole table
 
-    async def survey(self, context: Context) -> AsyncIterator[Finding]:
+    async def survey(self, context: Context) -> AsyncGenerator[Finding, None]:
         """All findings, both ways."""
-        surroundings = await self.surroundings(context)
         compared = context.compared.setdefault(self.table, Compared())
-        async for rows in self._app_pages(context):
-            compared.app_rows += len(rows)
-            for case in await self._cases(context, rows, surroundings):
-                finding = self.classify(case, surroundings)
-                if finding is not None:
+        found = await sides.difference(context, self)
+        context.canaries[self.table] = found.canary_found
+        compared.app_rows, compared.expected_rows = found.app_rows, found.chain_rows
+        alone = _texts(found.app_only) if self.digest().rows_without_entity else []
+        around = await self.surroundings(context, alone=alone)
+        for some in pages([*_texts(found.differing), *alone], PAGE_ROWS):
+            for finding in await self._look_at_rows(context, some, around):
+                yield finding
+        async for keys in sides.keys_of(context, self, found):
+            for some in pages(keys, PAGE_ROWS):
+                for finding in await self._look_at_entities(context, some, around):
                     yield finding
-        async for page in self._expected_pages(context):
-            compared.expected_rows += len(page)
-            for case in await self._missing(context, page):
-                finding = self.classify(case, surroundings)
-                if finding is not None:
+
+    async def survey_changed(self, context: Context, since: Since) -> AsyncGenerator[Finding, None]:
+        """What is found of the entities that changed since, and of what drifted by then."""
+        compared = context.compared.setdefault(self.table, Compared())
+        around = await self.surroundings(context, alone=None)
+        for some in pages(since.row_ids.get(self.table, ()), PAGE_ROWS):
+            for finding in await self._look_at_rows(context, some, around):
+                yield finding
+        named = await sides.changed_keys(context, self, since=since.position, beside=since.keys.get(self.table, ()))
+        seen = set(since.row_ids.get(self.table, ()))
+        for keys in pages(list(named), CHANGED_KEYS, at_least_one=True):
+            found = await sides.difference(context, self, keys={key: named[key] for key in keys})
+            context.canaries[self.table] = context.canaries.get(self.table, True) and found.canary_found
+            compared.app_rows += found.app_rows
+            compared.expected_rows += found.chain_rows
+            rows = {*_texts(found.differing), *self.rows_of(around, keys)} - seen
+            seen |= rows
+            for some in pages(sorted(rows), PAGE_ROWS):
+                for finding in await self._look_at_rows(context, some, around):
                     yield finding
+            async for missing in sides.keys_of(context, self, found):
+                for some in pages(missing, PAGE_ROWS):
+                    for finding in await self._look_at_entities(context, some, around):
+                        yield finding
 
     def classify(self, case: Case, surroundings: E) -> Finding | None:
         """The first class that matches."""
@@ -110,75 +153,64 @@ class Comparison(ABC, Generic[E]):
 
     async def look_again(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:
         """Those that are found again, of the same class, as they are now."""
-        surroundings = await self.surroundings(context)
-        before = {finding.identity: finding for finding in findings}
-        again: list[Finding] = []
         ids = [finding.row_id for finding in findings if finding.row_id is not None]
         keys = [finding.chain_key for finding in findings if finding.row_id is None and finding.chain_key is not None]
+        before = {finding.identity: finding for finding in findings}
+        around = await self.surroundings(context, alone=None)
+        again: list[Finding] = []
         for some in pages(ids, PAGE_ROWS):
-            rows = await self._app_rows(context, "row.id = ANY(CAST(:ids AS uuid[]))", {"ids": list(some)})
-            cases = await self._cases(context, rows, surroundings)
-            again += [one for case in cases if (one := self.classify(case, surroundings)) is not None]
+            again += await self._look_at_rows(context, some, around)
         for some in pages(keys, PAGE_ROWS):
-            expected = await self._expected_by_key(context, some)
-            cases = await self._missing(context, list(expected.values()))
-            again += [one for case in cases if (one := self.classify(case, surroundings)) is not None]
+            again += await self._look_at_entities(context, some, around)
         return [one for one in again if one.identity in before and before[one.identity].drift_class == one.drift_class]
 
     async def confirm(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:  # noqa: ARG002
         """Nothing to ask: the events themselves are the proof."""
         return list(findings)
 
+    # Looking
+
+    async def _look_at_rows(self, context: Context, ids: Sequence[str], around: E) -> list[Finding]:
+        rows = await self._app_rows(context, "row.id = ANY(CAST(CAST(:ids AS text[]) AS uuid[]))", {"ids": list(ids)})
+        return self._found(await self._cases(context, rows, around), around)
+
+    async def _look_at_entities(self, context: Context, keys: Sequence[str], around: E) -> list[Finding]:
+        """Entities whose rows are missing; a row that has come by now, or was moved while it was hashed, is compared."""
+        expected = await self._expected_by_key(context, keys)
+        names = {self.app_key(one): key for key, one in expected.items()}
+        column = f"row.{self.row_key}"
+        rows = await self._app_rows(context, f"{column} = ANY(CAST(:names AS text[]))", {"names": list(names)})
+        present = {names[str(row[self.row_key])] for row in rows if row[self.row_key] is not None}
+        missing = {key: one for key, one in expected.items() if key not in present}
+        cases = await self._cases(context, rows, around)
+        if missing:
+            related = await self.relate(context, [], missing)
+            cases += [Case(row=None, expected=one, related=related) for one in missing.values()]
+        return self._found(cases, around)
+
+    def _found(self, cases: Iterable[Case], around: E) -> list[Finding]:
+        return [finding for case in cases if (finding := self.classify(case, around)) is not None]
+
     # Reading
 
-    async def _cases(self, context: Context, rows: Sequence[Row], surroundings: E) -> list[Case]:
-        keys = {row["id"]: self.chain_key(row, surroundings) for row in rows}
+    @property
+    def key_condition(self) -> str:
+        """The entities of the table, as a condition on `entity`."""
+        keys = self.key_range()
+        return f"entity.key > {sides.literal(keys.first)} AND entity.key < {sides.literal(keys.end)}"
+
+    async def _cases(self, context: Context, rows: Sequence[Row], around: E) -> list[Case]:
+        if not rows:
+            return []
+        keys = {row["id"]: self.chain_key(row, around) for row in rows}
         expected = await self._expected_by_key(context, [key for key in keys.values() if key is not None])
         related = await self.relate(context, rows, expected)
         return [Case(row=row, expected=expected.get(keys[row["id"]] or ""), related=related) for row in rows]
 
-    async def _missing(self, context: Context, page: Sequence[Row]) -> list[Case]:
-        keys = [self.app_key(expected) for expected in page]
-        column = f"row.{self.row_key}"
-        statement = text(f"SELECT {column} AS key FROM {self.table} AS row WHERE {column} = ANY(:keys)")
-        async with app_access.transaction(context.app) as connection:
-            present = {found.key for found in await connection.execute(statement, {"keys": keys})}
-        absent = [expected for expected in page if self.app_key(expected) not in present]
-        if not absent:
-            return []
-        related = await self.relate(context, [], {expected["key"]: expected for expected in absent})
-        return [Case(row=None, expected=expected, related=related) for expected in absent]
-
-    async def _app_pages(self, context: Context) -> AsyncIterator[list[Row]]:
-        after: object = None
-        while True:
-            predicate = "row.id > :after" if after is not None else "true"
-            rows = await self._app_rows(context, predicate, {"after": after} if after is not None else {})
-            if rows:
-                yield rows
-            if len(rows) < PAGE_ROWS:
-                return
-            after = rows[-1]["id"]
-
     async def _app_rows(self, context: Context, predicate: str, parameters: Mapping[str, Any]) -> list[Row]:
-        statement = f"{self.app_query(context)} WHERE {predicate} ORDER BY row.id LIMIT {PAGE_ROWS}"
-        async with app_access.transaction(context.app) as connection:
-            return [dict(row._mapping) for row in await connection.execute(text(statement), parameters)]
-
-    async def _expected_pages(self, context: Context) -> AsyncIterator[list[Row]]:
-        keys = self.key_range()
-        after = keys.first
-        while True:
-            rows = await self._expected(
-                context,
-                f"entity.key > :after AND entity.key < :end ORDER BY entity.key LIMIT {PAGE_ROWS}",
-                {"after": after, "end": keys.end},
-            )
-            if rows:
-                yield rows
-            if len(rows) < PAGE_ROWS:
-                return
-            after = rows[-1]["key"]
+        statement = text(f"{self.app_query(context)} WHERE {predicate} ORDER BY row.id")
+        async with context.paces["app"].working(), app_access.transaction(context.app) as connection:
+            return [dict(row._mapping) for row in await connection.execute(statement, parameters)]
 
     async def _expected_by_key(self, context: Context, keys: Sequence[str]) -> dict[str, Row]:
         if not keys:
@@ -193,7 +225,13 @@ class Comparison(ABC, Generic[E]):
             return [dict(row._mapping) for row in result]
 
 
-def pages(items: Sequence[str], size: int) -> Iterable[Sequence[str]]:
-    """The items in pieces of at most `size`."""
+def pages(items: Sequence[str], size: int, *, at_least_one: bool = False) -> Iterable[Sequence[str]]:
+    """The items in pieces of at most `size`; of nothing no piece, or an empty one."""
+    if at_least_one and not items:
+        yield items
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def _texts(ids: Ids) -> list[str]:
+    return [str(UUID(bytes=bytes(one))) for one in ids]

@@ -1,7 +1,7 @@
 """What every step of a sweep is given: both databases, the chain, and the moment that the sweep stands on."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -13,6 +13,7 @@ from shared.coverage_store import Watermark
 from shared.settings import Sweep
 from sweeper.app_schema import AppTable
 from sweeper.model import Answer, Finding
+from sweeper.pace import Pace
 
 if TYPE_CHECKING:
     from sweeper.runs import Alone
@@ -33,6 +34,7 @@ class Context:
     chain    chaintrue's own database          app    the application's
     rpc      the chain itself                  now    what the intents set `updated_at` to
     lock     asked before each batch that is written
+    paces    how much of each database the run may take    canaries   by table, whether the scan found its canary
     """
 
     chain: AsyncEngine
@@ -49,6 +51,18 @@ class Context:
     compared: dict[str, Compared] = field(default_factory=dict)
     answers: Counter[Answer] = field(default_factory=Counter)
     chain_was_asked: bool = True
+    canaries: dict[str, bool] = field(default_factory=dict)
+    paces: Mapping[str, Pace] = field(default_factory=lambda: {"app": Pace(), "chain": Pace()})
+    say: Callable[[str], None] = lambda _: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Since:
+    """Where an earlier sweep stood: `position` of its watermark; `row_ids` and `keys` of the drift that was there."""
+
+    position: str
+    row_ids: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    keys: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class Subject(Protocol):
@@ -72,8 +86,17 @@ class Subject(Protocol):
         """Whether an application without these columns is compared without the table, instead of refused."""
         ...
 
-    def survey(self, context: Context) -> AsyncIterator[Finding]:
+    @property
+    def compares(self) -> str:
+        """What is compared with what, as text: another one means that earlier sweeps say nothing."""
+        ...
+
+    def survey(self, context: Context) -> AsyncGenerator[Finding, None]:
         """Look at all of it, in bounded memory, both ways: rows without an entity and entities without a row."""
+        ...
+
+    def survey_changed(self, context: Context, since: Since) -> AsyncGenerator[Finding, None]:
+        """Look at what changed on chain since then, and at the rows that drifted by then."""
         ...
 
     async def look_again(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:

@@ -50,7 +50,12 @@ class ExitCode(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """One run. `reasons` say why it is not complete; `notes` what was left out or is worth knowing."""
+    """One run. `reasons` say why it is not complete; `notes` what was left out or is worth knowing.
+
+    canary          whether every scan found its canary; None where nothing was scanned
+    database_load   by side, how long it worked for the run
+    mark            where a later sweep of what changed may begin; None after a run that does not reach so far
+    """
 
     run_id: UUID
     mode: Mode
@@ -64,6 +69,9 @@ class Report:
     findings: Sequence[Finding]
     reasons: Sequence[str] = field(default=())
     notes: Sequence[str] = field(default=())
+    canary: bool | None = None
+    database_load: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    mark: Mapping[str, object] | None = None
 
     def count(self, outcome: Outcome) -> int:
         return sum(finding.outcome is outcome for finding in self.findings)
@@ -104,6 +112,8 @@ class Report:
             "failed": self.count(Outcome.FAILED),
             "reasons": list(self.reasons),
             "notes": list(self.notes),
+            "canary": self.canary,
+            "database_load": {side: dict(load) for side, load in self.database_load.items()},
         }
 
 

@@ -72,7 +72,9 @@ async def finish(engine: AsyncEngine, report: Report) -> None:
                 status=report.status.value,
                 reason="; ".join(report.reasons) or None,
                 finished_at=report.finished_at,
+                extent=report.extent.value,
                 watermark_ledger=report.watermark_ledger,
+                mark=report.mark,
                 report=report.to_json(),
             )
         )

@@ -16,6 +16,7 @@ from shared import coverage_store, database, errors, rpc
 from shared.settings import EngineSettings
 from sweeper import app_access, app_schema, classes, runs
 from sweeper.context import Context, Subject
+from sweeper.pace import Pace
 from sweeper.report import Extent, Mode
 
 OnRequest = Callable[[str, str], None]
@@ -24,12 +25,16 @@ Progress = Callable[[str], None]
 
 @dataclass(kw_only=True)
 class Run:
-    """What accumulates while a run goes on. `reasons`: why it is not complete; `notes`: what is worth knowing."""
+    """What accumulates while a run goes on.
+
+    failures: why nothing that it says counts; reasons: why it is not complete; notes: what is worth knowing
+    """
 
     mode: Mode
     extent: Extent
     run_id: UUID = field(default_factory=uuid4)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    failures: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -125,6 +130,7 @@ async def _context(
             settings=settings.sweep,
             lock=lock,
             watermark=watermark,
+            paces={"app": Pace(share=settings.sweep.database_share), "chain": Pace()},
             subjects={subject.table: subject for subject in subjects},
         )
 

@@ -20,7 +20,12 @@ REQUIRED = ("network.passphrase", "rpc.urls", "database.url", "app_database.url"
 
 
 async def run(
-    settings: Settings, *, repair: bool, tables: Sequence[str], on_progress: Callable[[str], None] = lambda _: None
+    settings: Settings,
+    *,
+    repair: bool,
+    tables: Sequence[str] = (),
+    changed: bool = False,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Sweep and set the metrics of it; `shared.metrics.publish` sends them."""
     async with database.connect(settings.database, section="database") as engine:
@@ -32,6 +37,7 @@ async def run(
         subjects=application.sweep(settings),
         repairing=repair,
         tables=tables,
+        changed_only=changed,
         on_progress=on_progress,
         on_request=lambda method, outcome: metrics.rpc_requests_total.labels(method, outcome).inc(),
     )

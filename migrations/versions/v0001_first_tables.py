@@ -322,6 +322,8 @@ def upgrade() -> None:
         "drift",
         sa.Column("table_name", sa.Text(), nullable=False),
         sa.Column("identity", sa.Text(), nullable=False),
+        sa.Column("row_id", sa.Text(), nullable=True),
+        sa.Column("chain_key", sa.Text(), nullable=True),
         sa.Column("class", sa.Text(), nullable=False),
         sa.Column("signature", sa.Text(), nullable=False),
         sa.Column("first_seen", sa.DateTime(timezone=True), nullable=False),
@@ -330,7 +332,7 @@ def upgrade() -> None:
         sa.Column("is_there", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("table_name", "identity"),
         schema="recon",
-        comment="What was seen to differ, across runs; identity: the row's id, else the entity. signature: what differed, and how. first_seen: since when it drifts without a break; same_since: since when in this way.",
+        comment="What was seen to differ, across runs; identity: the row's id, else the entity. chain_key: the entity's key in chain. signature: what differed, and how. first_seen: since when it drifts without a break; same_since: since when in this way.",
     )
     op.create_index(
         "drift_there", "drift", ["table_name"], unique=False, schema="recon", postgresql_where=sa.text("is_there")

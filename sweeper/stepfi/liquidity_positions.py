@@ -10,6 +10,8 @@ from shared.stepfi import amounts
 from sweeper import app_access
 from sweeper.comparison import Case, KeyRange
 from sweeper.context import Context
+from sweeper.digest import spec
+from sweeper.digest.spec import Digest
 from sweeper.model import Both, Finding, Row
 from sweeper.stepfi.wallets import ByWallet, Rule, Surroundings
 
@@ -23,6 +25,7 @@ class LiquidityPositions(ByWallet):
     """`deposited_amount` by the provider's wallet, which the app's table does not keep unique."""
 
     table = TABLE
+    expected_table = "chain.liquidity_positions"
     row_key = "provider_wallet"
     required = ("id", "provider_wallet", "deposited_amount", "updated_at")
 
@@ -59,6 +62,10 @@ FROM chain.liquidity_positions AS entity"""
         async with app_access.transaction(context.app) as connection:
             found = await connection.execute(statement, {"wallets": wallets})
             return {"doubles": {row.provider_wallet: row.ids for row in found}}
+
+    def digest(self) -> Digest:
+        forms = (spec.number("deposited_amount", tolerance=self._settings.amount_tolerance),)
+        return Digest(app_key="it.provider_wallet", expected_key="it.provider_wallet", forms=forms)
 
     def rules(self) -> Sequence[Rule]:
         return (duplicate_position, stale_position, missing_position)

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from shared.stepfi import amounts
 from shared.stepfi.settings import Stepfi
 from sweeper import app_access
+from sweeper.comparison import pages
 from sweeper.context import Context
 from sweeper.model import Row
 from sweeper.stepfi import envelope_arguments
@@ -32,14 +33,16 @@ SELECT row.id, {hashes} AS hashes, row.xdr FROM transactions AS row WHERE row.ty
 """
 
 
-async def read_links(context: Context, settings: Stepfi) -> Links:
-    """The links of all provisional rows."""
-    named = await _loans_named_by_envelopes(context, settings)
+async def read_links(context: Context, settings: Stepfi, *, among: Sequence[str] | None) -> Links:
+    """The links of all provisional rows. `among`: ids that are known to hold all of them, None where none are known."""
+    named: dict[str, set[str]] | None = None
     by_hash: dict[str, list[str]] = {}
     by_terms: dict[str, list[str]] = {}
-    async for rows in _pages(context, _PROVISIONAL_ROWS):
+    async for rows in _pages(context, _PROVISIONAL_ROWS) if among is None else _of_ids(context, among):
+        if named is None and rows:
+            named = await _loans_named_by_envelopes(context, settings)
         for row in rows:
-            if row["loan_id"] in named:
+            if named and row["loan_id"] in named:
                 by_hash[str(row["id"])] = sorted(named[row["loan_id"]])
         by_terms |= await _loans_of_same_terms(context, settings, rows)
     candidates = {key for keys in (*by_hash.values(), *by_terms.values()) for key in keys}
@@ -112,13 +115,24 @@ async def _loans_with_row(context: Context, keys: Sequence[str]) -> set[str]:
         return {by_id[row.loan_id] for row in await connection.execute(statement, {"ids": list(by_id)})}
 
 
+async def _of_ids(context: Context, ids: Sequence[str]) -> AsyncIterator[list[Row]]:
+    """The provisional rows among the ids."""
+    statement = text(f"{_PROVISIONAL_ROWS} AND row.id = ANY(CAST(CAST(:ids AS text[]) AS uuid[])) ORDER BY row.id")
+    for some in pages(ids, _PAGE_ROWS):
+        async with context.paces["app"].working(), app_access.transaction(context.app) as connection:
+            found = await connection.execute(statement, {"ids": list(some)})
+            rows: list[Row] = [dict(row._mapping) for row in found]
+        if rows:
+            yield rows
+
+
 async def _pages(context: Context, query: str) -> AsyncIterator[list[Row]]:
     """The rows of a query with `row.id` and a WHERE, in the order of their ids."""
     after: object = None
     while True:
         bound = "" if after is None else " AND row.id > :after"
         statement = text(f"{query}{bound} ORDER BY row.id LIMIT {_PAGE_ROWS}")
-        async with app_access.transaction(context.app) as connection:
+        async with context.paces["app"].working(), app_access.transaction(context.app) as connection:
             result = await connection.execute(statement, {} if after is None else {"after": after})
             rows: list[Row] = [dict(row._mapping) for row in result]
         if rows:

@@ -17,6 +17,7 @@ from sweeper.stepfi.loan_links import Link, LinkKind
 
 TABLE = "loans"
 NEVER_ON_CHAIN = frozenset({"under_review", "rejected"})
+PROVISIONAL_PREFIXES = ("pending-", "pending_", "loan_")
 CLAIMS_CHAIN = frozenset({"active", "completed", "defaulted"})
 _GUARDED = (
     "loan_id",
@@ -42,7 +43,7 @@ def is_real_id(loan_id: str) -> bool:
 
 def is_provisional(loan_id: str) -> bool:
     """Whether the id is one that the app made up until the chain's is known."""
-    return loan_id.startswith(("pending-", "pending_", "loan_"))
+    return loan_id.startswith(PROVISIONAL_PREFIXES)
 
 
 def duplicate_row(case: Case, around: loan_values.Surroundings) -> Finding | None:

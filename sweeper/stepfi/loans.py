@@ -11,8 +11,11 @@ from shared.stepfi.settings import Stepfi
 from sweeper import app_access, questions
 from sweeper.comparison import Case, Comparison, KeyRange
 from sweeper.context import Context
+from sweeper.digest import spec
+from sweeper.digest.spec import Digest
 from sweeper.model import Finding, Row
 from sweeper.stepfi import loan_candidates, loan_confirm, loan_rules
+from sweeper.stepfi.loan_links import Links
 from sweeper.stepfi.loan_values import Surroundings
 
 _APP = """
@@ -39,6 +42,7 @@ class Loans(Comparison[Surroundings]):
     """`loans` against `chain.loans`; provisional rows by their links."""
 
     table = loan_rules.TABLE
+    expected_table = "chain.loans"
     row_key = "loan_id"
     required = (
         "id", "loan_id", "user_wallet", "vendor_id", "amount", "loan_amount", "guarantee", "status", "remaining_balance",
@@ -81,12 +85,43 @@ FROM chain.loans AS entity"""
     def app_key(self, expected: Row) -> str:
         return str(expected["loan_id"])
 
-    async def surroundings(self, context: Context) -> Surroundings:
+    def digest(self) -> Digest:
+        """A time that is missing, or that another status left behind, is the app's own: on chain every status has its time."""
+        tolerance = self._settings.amount_tolerance
+        never = ", ".join(f"'{word}'" for word in sorted(loan_rules.NEVER_ON_CHAIN))
+        provisional = " OR ".join(f"starts_with(it.loan_id, '{prefix}')" for prefix in loan_rules.PROVISIONAL_PREFIXES)
+        timed = (
+            "CASE it.status WHEN 'completed' THEN it.completed_at IS NOT NULL"
+            " WHEN 'defaulted' THEN it.defaulted_at IS NOT NULL ELSE true END"
+        )
+        return Digest(
+            app_key=f"CASE WHEN it.status IN ({never}) AND ({provisional}) THEN NULL ELSE it.loan_id END",
+            expected_key="it.loan_id",
+            forms=(
+                spec.text("user_wallet"),
+                spec.text("status"),
+                spec.text("vendor_wallet", "vendor"),
+                spec.number("amount", tolerance=tolerance),
+                spec.number("guarantee", tolerance=tolerance),
+                spec.number("remaining_balance", tolerance=tolerance),
+                spec.flag(timed),
+            ),
+        )
+
+    def rows_of(self, around: Surroundings, keys: Sequence[str]) -> list[str]:
+        """Provisional rows that may be one of the loans."""
+        wanted = set(keys)
+        return [row for row, link in around.links.of_row.items() if not wanted.isdisjoint(link.candidates)]
+
+    async def surroundings(self, context: Context, *, alone: Sequence[str] | None) -> Surroundings:
         closed_at = context.watermark.closed_at
-        async with context.chain.connect() as connection:
-            counted = (await connection.execute(_COUNTED, {"contract": self._contract})).one_or_none()
+        links, counted = Links(), None
+        if alone is None or alone:  # else every row has its loan: nothing can be linked, absent or abandoned
+            links = await loan_candidates.read_links(context, self._settings, among=alone)
+            async with context.chain.connect() as connection:
+                counted = (await connection.execute(_COUNTED, {"contract": self._contract})).one_or_none()
         return Surroundings(
-            links=await loan_candidates.read_links(context, self._settings),
+            links=links,
             now=context.now,
             watermark_at=None if closed_at is None else datetime.fromtimestamp(closed_at, UTC),
             link_window=timedelta(seconds=self._settings.link_window_seconds),

@@ -12,6 +12,8 @@ from shared.stepfi.events import Role
 from sweeper import app_access, questions
 from sweeper.comparison import Case, KeyRange
 from sweeper.context import Context
+from sweeper.digest import spec
+from sweeper.digest.spec import Digest
 from sweeper.model import Answer, Both, Finding, Row, Value
 from sweeper.stepfi.wallets import ByWallet, Rule, Surroundings
 
@@ -20,6 +22,7 @@ class ReputationCache(ByWallet):
     """Score and tier together; `last_synced_at` is set with them."""
 
     table = "reputation_cache"
+    expected_table = "chain.scores"
     row_key = "wallet_address"
     required = ("id", "user_id", "wallet_address", "score", "tier", "last_synced_at", "updated_at")
 
@@ -57,6 +60,10 @@ FROM chain.scores AS entity LEFT JOIN chain.reputation_maps AS map ON map.contra
         async with app_access.transaction(context.app) as connection:
             found = await connection.execute(statement, {"wallets": wallets})
             return {"users": {row.wallet_address: row.id for row in found}}
+
+    def digest(self) -> Digest:
+        forms = (spec.number("score"), spec.text("tier"))
+        return Digest(app_key="it.wallet_address", expected_key="it.wallet_address", forms=forms)
 
     def rules(self) -> Sequence[Rule]:
         return (stale_score, missing_score)

@@ -5,6 +5,8 @@ from typing import Any
 
 from sweeper.comparison import Case, KeyRange
 from sweeper.context import Context
+from sweeper.digest import spec
+from sweeper.digest.spec import Digest
 from sweeper.model import Finding, Row
 from sweeper.stepfi.wallets import ByWallet, Rule, Surroundings
 
@@ -13,6 +15,7 @@ class ReputationHistory(ByWallet):
     """Insert-only, by event id: an event without a row is missing, and a row is never changed."""
 
     table = "reputation_history"
+    expected_table = "chain.score_changes"
     row_key = "event_id"
     required = ("id", "event_id", "user_wallet", "old_score", "new_score", "change_amount", "reason")
 
@@ -39,6 +42,12 @@ FROM chain.score_changes AS entity"""
     async def relate(self, context: Context, rows: Sequence[Row], expected: Mapping[str, Row]) -> dict[str, Any]:  # noqa: ARG002 - the base's signature
         """The columns that the live table has."""
         return {"columns": frozenset(context.tables[self.table].types)}
+
+    def digest(self) -> Digest:
+        """A row is there or missing; what it says was written once and is left alone."""
+        return Digest(
+            app_key="it.event_id", expected_key="it.event_id", forms=(spec.PRESENT,), rows_without_entity=False
+        )
 
     def rules(self) -> Sequence[Rule]:
         return (missing_event,)

@@ -56,12 +56,24 @@ def reading(row: Row, *, passphrase: str) -> Pending:
     )
 
 
-async def pending(connection: AsyncConnection, table: AppTable, *, after: object, limit: int) -> list[Row]:
-    """The next pending rows behind the id `after` (None: the first ones)."""
-    behind = "" if after is None else "AND one.id > :after"
-    statement = text(f"{_select(table)} WHERE one.status = 'pending' {behind} ORDER BY one.id LIMIT :limit")
-    parameters = {"limit": limit} if after is None else {"limit": limit, "after": after}
-    return [dict(row) for row in (await connection.execute(statement, parameters)).mappings()]
+async def pending(connection: AsyncConnection, table: AppTable, *, after: object, limit: int, canary: str) -> list[Row]:
+    """The next pending rows behind the id `after`; None: the first ones, with a row that exists in this SELECT alone."""
+    if after is not None:
+        behind = f"{_select(table)} WHERE one.status = 'pending' AND one.id > :after ORDER BY one.id LIMIT :limit"
+        return [
+            dict(row) for row in (await connection.execute(text(behind), {"limit": limit, "after": after})).mappings()
+        ]
+    first = text(
+        f"({_select(table)} WHERE one.status = 'pending' ORDER BY one.id LIMIT :limit) UNION ALL {_canary(table)} ORDER BY id"
+    )
+    return [dict(row) for row in (await connection.execute(first, {"limit": limit, "canary": canary})).mappings()]
+
+
+def _canary(table: AppTable) -> str:
+    """A pending row of which nobody can know anything: it has to be found, as unknown."""
+    values = {"status": "'pending'", "submitted_at": "to_timestamp(0)"}
+    columns = ", ".join(f"CAST({values.get(name, 'NULL')} AS {table.types[name]})" for name in READ if table.has(name))
+    return f"SELECT CAST(CAST(:canary AS text) AS uuid), {columns}, NULL"
 
 
 async def count(connection: AsyncConnection, table: AppTable) -> int:

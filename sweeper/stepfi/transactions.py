@@ -3,12 +3,14 @@
 Only pending rows are looked at, and none is ever missing: the application deletes finished rows after a week.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import secrets
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 from sweeper import app_access
 from sweeper.app_schema import AppTable
-from sweeper.context import Compared, Context
+from sweeper.context import Compared, Context, Since
 from sweeper.model import Both, Finding, Outcome, Row, Value
 from sweeper.stepfi import envelopes, settlement, settlement_words, transaction_rows
 from sweeper.stepfi.inquiry import Inquiry
@@ -39,19 +41,32 @@ class Transactions:
     optional = False
     required = ("id", "status", "xdr", "submitted_at")
 
-    async def survey(self, context: Context) -> AsyncIterator[Finding]:
+    @property
+    def compares(self) -> str:
+        return self.table
+
+    async def survey(self, context: Context) -> AsyncGenerator[Finding, None]:
         """Every pending row whose outcome is proven, or neither proven nor still to come."""
         context.compared.setdefault(self.table, Compared()).app_rows += await self._count(context)
         inquiry = Inquiry(context.rpc, chain_time=context.watermark.closed_at or 0)
+        canary = str(UUID(int=secrets.randbits(32)))  # first in the order of the ids
+        context.canaries[self.table] = False
         after: object = None
         while True:
-            cases = await self._cases(context, await self._page(context, after))
+            cases = await self._cases(context, await self._page(context, after, canary=canary))
             for finding in await self._judge(context, inquiry, cases):
-                yield finding
+                if finding.row_id == canary:
+                    context.canaries[self.table] = True
+                else:
+                    yield finding
             if len(cases) < PAGE_ROWS:
                 break
             after = cases[-1].row["id"]
         context.chain_was_asked &= not inquiry.asked or inquiry.answered > 0
+
+    def survey_changed(self, context: Context, _: Since) -> AsyncGenerator[Finding, None]:
+        """All pending rows: there are few, and what became of them is seen on chain alone."""
+        return self.survey(context)
 
     async def look_again(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:
         """Those whose rows are still pending, with the same hash and in the same company, guarded as they are now.
@@ -79,10 +94,10 @@ class Transactions:
         async with app_access.transaction(context.app) as connection:
             return await transaction_rows.count(connection, context.tables[self.table])
 
-    async def _page(self, context: Context, after: object) -> list[Row]:
+    async def _page(self, context: Context, after: object, *, canary: str) -> list[Row]:
         table = context.tables[self.table]
-        async with app_access.transaction(context.app) as connection:
-            return await transaction_rows.pending(connection, table, after=after, limit=PAGE_ROWS)
+        async with context.paces["app"].working(), app_access.transaction(context.app) as connection:
+            return await transaction_rows.pending(connection, table, after=after, limit=PAGE_ROWS, canary=canary)
 
     async def _by_id(self, context: Context, ids: Sequence[str]) -> list[Row]:
         table = context.tables[self.table]

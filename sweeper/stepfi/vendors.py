@@ -10,6 +10,8 @@ from shared.stepfi.events import Role
 from sweeper import questions
 from sweeper.comparison import Case, KeyRange, pages
 from sweeper.context import Context
+from sweeper.digest import spec
+from sweeper.digest.spec import Digest
 from sweeper.model import Answer, Both, Finding, Row
 from sweeper.stepfi.wallets import ByWallet, Rule, Surroundings
 
@@ -18,6 +20,7 @@ class Vendors(ByWallet):
     """`vendors.status`, where the app has that column. `verified` and all else are the app's own."""
 
     table = "vendors"
+    expected_table = "chain.vendors"
     row_key = "wallet_address"
     optional = True  # the column `status` came with later versions of the app
     required = ("id", "wallet_address", "status", "updated_at")
@@ -40,6 +43,14 @@ FROM chain.vendors AS entity"""
 
     def app_key(self, expected: Row) -> str:
         return str(expected["vendor"])
+
+    def digest(self) -> Digest:
+        return Digest(
+            app_key="it.wallet_address",
+            expected_key="it.vendor",
+            forms=(spec.text("status"),),
+            rows_without_entity=False,
+        )
 
     def rules(self) -> Sequence[Rule]:
         return (stale_vendor,)

@@ -1,0 +1,65 @@
+"""Which rows need a look, of the hashes of both sides in one bucket. Pure."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweeper.digest.scan import Records
+from sweeper.digest.spec import NOTHING
+
+Ids = NDArray[Any]
+Keys = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unequal:
+    """differing   ids of the app's rows that an entity has and that do not say the same, or that share their key with others
+    app_only    ids of the app's rows whose key no entity has
+    chain_only  hashes of the keys that no row of the app has
+    """
+
+    differing: Ids
+    app_only: Ids
+    chain_only: Keys
+
+
+def unequal(app: Records, chain: Records) -> Unequal:
+    """Compare the hashes of one bucket; rows without a key have nothing to be compared."""
+    app = app[app["key"] != NOTHING]
+    app = app[np.argsort(app["key"], kind="stable")]
+    chain = chain[np.argsort(chain["key"], kind="stable")]
+    app_keys, chain_keys = np.ascontiguousarray(app["key"]), np.ascontiguousarray(chain["key"])
+    has_entity, first = _found(app_keys, within=chain_keys)
+    same = has_entity.copy()
+    same[has_entity] = app["row"][has_entity] == chain["row"][first[has_entity]]
+    same &= ~_repeated(app_keys)
+    has_row, _ = _found(chain_keys, within=app_keys)
+    # A key that the chain's side gave twice was moved by an update while it was read: its rows are looked at.
+    twice, _ = _found(app_keys, within=chain_keys[_repeated(chain_keys)])
+    same &= ~twice
+    return Unequal(
+        differing=app["id"][has_entity & ~same],
+        app_only=app["id"][~has_entity],
+        chain_only=np.unique(chain_keys[~has_row]),
+    )
+
+
+def _found(wanted: Keys, *, within: Keys) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+    """Which of the keys (sorted, as both are) are within the others, and where."""
+    where = np.searchsorted(within, wanted)
+    found = np.zeros(len(wanted), bool)
+    inside = where < len(within)
+    found[inside] = within[where[inside]] == wanted[inside]
+    return found, where
+
+
+def _repeated(keys: Keys) -> NDArray[np.bool_]:
+    """Which of the sorted keys stand beside an equal one."""
+    repeated = np.zeros(len(keys), bool)
+    if len(keys) > 1:
+        equal = keys[1:] == keys[:-1]
+        repeated[1:] |= equal
+        repeated[:-1] |= equal
+    return repeated

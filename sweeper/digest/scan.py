@@ -1,0 +1,170 @@
+"""Walking one side's table: piece by piece, each in a short transaction, hashed there; only ids and hashes come over.
+
+A plain table is walked by its pages (`ctid`), so no index is needed and every page is read once. A row that an update moves
+meanwhile may be seen twice or not at all; both make it a candidate, and candidates are read again.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared import database, errors, transient
+from sweeper.pace import Pace
+
+Connect = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
+"""Opens a transaction on the side's database."""
+
+PIECE_SECONDS = 0.25
+"""How long a piece ought to take: pieces grow and shrink towards it."""
+FIRST_PAGES, MOST_PAGES = 256, 8192
+GROWTH = 4
+ROWS_BY_ID = 50_000
+ATTEMPTS = 3
+RETRY_SECONDS = 1.0
+
+_HEADER, _TRAILER = 19, 2
+_ID = [("_id", ">i4"), ("id", "V16")]
+_HASHES = [("_key", ">i4"), ("key", ">u8"), ("_row", ">i4"), ("row", ">u8")]
+WITH_ID = np.dtype([("_fields", ">i2"), *_ID, *_HASHES])
+WITHOUT_ID = np.dtype([("_fields", ">i2"), *_HASHES])
+"""A row of PostgreSQL's binary COPY: the number of fields, then each one's length and value."""
+
+Records = NDArray[Any]
+
+_PAGES = text("""
+SELECT CASE WHEN relation.relkind IN ('r', 'm')
+  THEN pg_relation_size(relation.oid) / CAST(current_setting('block_size') AS integer) END AS pages
+FROM pg_class AS relation WHERE relation.oid = to_regclass(:table)
+""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walk:
+    """What is walked: `table` under the name `alias`. `statement` gives the hashing SELECT of the rows that a condition names.
+
+    first   the page to begin at
+    """
+
+    table: str
+    alias: str
+    connect: Connect
+    statement: Callable[[str, bool], str]
+    with_id: bool
+    pace: Pace
+    first: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The hashes of some rows. `next_page`: where the walk goes on, None at its end; `share`: how much of it is done."""
+
+    records: Records
+    next_page: int | None
+    share: float
+
+
+async def pieces(walk: Walk) -> AsyncIterator[Piece]:
+    """The table from page `walk.first` on."""
+    pages = await _pages(walk)
+    if pages is None:
+        async for piece in _by_id(walk):
+            yield piece
+        return
+    first, size = walk.first, FIRST_PAGES
+    while True:
+        end = first + size
+        last = end >= pages  # what is appended meanwhile belongs to the last piece, which has no end
+        upper = "" if last else f" AND {walk.alias}.ctid < CAST('({end},0)' AS tid)"
+        condition = f"{walk.alias}.ctid >= CAST('({first},0)' AS tid){upper}"
+        records, seconds = await _read(walk, condition, with_canaries=first == 0)
+        yield Piece(records, None if last else end, 1.0 if last else end / pages)
+        if last:
+            return
+        first = end
+        size = int(min(MOST_PAGES, size * GROWTH, max(16, size * PIECE_SECONDS / seconds)))
+
+
+async def whole(walk: Walk) -> AsyncIterator[Piece]:
+    """All of it at once, for a few rows."""
+    records, _ = await _read(walk, "true", with_canaries=True)
+    yield Piece(records, None, 1.0)
+
+
+async def _by_id(walk: Walk) -> AsyncIterator[Piece]:
+    """A table without pages of its own (partitioned, foreign, a view): in the order of its ids."""
+    after: UUID | None = None
+    while True:
+        behind = "true" if after is None else f"{walk.alias}.id > CAST('{after}' AS uuid)"
+        condition = f"{behind} ORDER BY {walk.alias}.id LIMIT {ROWS_BY_ID}"
+        records, _ = await _read(walk, condition, with_canaries=after is None)
+        last = len(records) < ROWS_BY_ID
+        yield Piece(records, None if last else 0, 1.0 if last else 0.0)
+        if last:
+            return
+        after = UUID(bytes=max(bytes(one) for one in records["id"]))
+
+
+async def _pages(walk: Walk) -> int | None:
+    async with walk.connect() as connection:
+        found = (await connection.execute(_PAGES, {"table": walk.table})).one_or_none()
+    if found is None:
+        raise errors.SettingError(f"there is no table {walk.table}", cure="run `chaintrue doctor`")
+    return None if found.pages is None else int(found.pages)
+
+
+async def _read(walk: Walk, condition: str, *, with_canaries: bool) -> tuple[Records, float]:
+    """The rows, and the seconds it took; tried again where the connection was lost on the way."""
+    attempt = 1
+    while True:
+        try:
+            async with walk.pace.working(), walk.connect() as connection:
+                begun = time.monotonic()
+                records = await copy(connection, walk.statement(condition, with_canaries), with_id=walk.with_id)
+                return records, max(time.monotonic() - begun, 1e-3)
+        except (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            if attempt == ATTEMPTS or not transient.is_transient(error):
+                raise
+            await asyncio.sleep(RETRY_SECONDS * attempt)
+            attempt += 1
+
+
+async def copy(connection: AsyncConnection, statement: str, *, with_id: bool) -> Records:
+    """The rows of a SELECT of [a uuid and] two bigints, none of them NULL."""
+    received: list[bytes] = []
+
+    async def take(data: bytes) -> None:
+        received.append(data)
+
+    await connection.execute(text("SELECT 1"))  # SQLAlchemy begins a transaction with its first statement alone
+    await database.raw(connection).copy_from_query(statement, output=take, format="binary")
+    return parse(b"".join(received), with_id=with_id)
+
+
+def parse(data: bytes, *, with_id: bool) -> Records:
+    """Rows of PostgreSQL's binary COPY format as (id,) key, row in this machine's byte order."""
+    layout = WITH_ID if with_id else WITHOUT_ID
+    size = len(data) - _HEADER - _TRAILER
+    if size < 0 or size % layout.itemsize:
+        raise errors.ChaintrueError(f"{len(data)} bytes of hashes are not whole rows: a value was NULL")
+    rows = np.frombuffer(data, layout, offset=_HEADER, count=size // layout.itemsize)
+    found = np.empty(len(rows), stored(with_id=with_id))
+    for name in found.dtype.names or ():
+        found[name] = rows[name]
+    return found
+
+
+def stored(*, with_id: bool) -> np.dtype[Any]:
+    """How a row is kept: the hashes, and on the app's side the id."""
+    hashes = [("key", "<u8"), ("row", "<u8")]
+    return np.dtype([("id", "V16"), *hashes] if with_id else hashes)
