@@ -177,6 +177,8 @@ async def _walk(
     if first is None:
         told(name, 1.0)
         return
+    if first == 0:
+        kept.restart(name)  # a table without pages, or one that had none then
     of_app = name == "app"
 
     def statement(condition: str, with_canaries: bool) -> str:

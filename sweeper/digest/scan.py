@@ -102,17 +102,19 @@ async def whole(walk: Walk) -> AsyncIterator[Piece]:
 
 
 async def _by_id(walk: Walk) -> AsyncIterator[Piece]:
-    """A table without pages of its own (partitioned, foreign, a view): in the order of its ids."""
-    after: UUID | None = None
+    """A table without pages of its own (partitioned, foreign, a view): in the order of its ids, behind the canaries."""
+    canaries, _ = await _read(walk, "false", with_canaries=True)
+    yield Piece(canaries, 0, 0.0)
+    behind = "true"
     while True:
-        behind = "true" if after is None else f"{walk.alias}.id > CAST('{after}' AS uuid)"
         condition = f"{behind} ORDER BY {walk.alias}.id LIMIT {ROWS_BY_ID}"
-        records, _ = await _read(walk, condition, with_canaries=after is None)
+        records, _ = await _read(walk, condition, with_canaries=False)
         last = len(records) < ROWS_BY_ID
         yield Piece(records, None if last else 0, 1.0 if last else 0.0)
         if last:
             return
-        after = UUID(bytes=max(bytes(one) for one in records["id"]))
+        greatest = UUID(bytes=max(bytes(one) for one in records["id"]))
+        behind = f"{walk.alias}.id > CAST('{greatest}' AS uuid)"
 
 
 async def _pages(walk: Walk) -> int | None:

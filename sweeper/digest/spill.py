@@ -80,6 +80,14 @@ class Spill:
         progress.next_page = next_page
         _replace(self._directory / MANIFEST, self.manifest.model_dump_json().encode())
 
+    def restart(self, side: str) -> None:
+        """Forget what a side has: of a walk that cannot be gone on with."""
+        progress = self.progress(side)
+        progress.rows, progress.next_page = 0, 0
+        for number, file in enumerate(self._files[side]):
+            progress.lengths[number] = 0
+            os.ftruncate(file, 0)
+
     def buckets(self) -> Iterator[tuple[Records, Records]]:
         """The app's and the chain's hashes, bucket by bucket."""
         for number in range(self.manifest.buckets):

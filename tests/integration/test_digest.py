@@ -1,0 +1,291 @@
+"""Digests on PostgreSQL: equal ones mean that no rule finds anything, whatever is changed; native and portable ones agree."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+import asyncpg
+import pytest
+
+from sweeper.comparison import Comparison
+from sweeper.context import Context
+from sweeper.digest import diff, scan, sides, spill
+from sweeper.digest.diff import Difference
+from sweeper.digest.hashing import Hashing
+from sweeper.model import Finding
+from tests.integration.mirror import Mirror, mirror
+
+HISTORY = "random-1.jsonl.gz"
+TABLES = ("loans", "vendors", "reputation_cache", "reputation_history", "liquidity_positions")
+
+CHANGES = (
+    "UPDATE loans SET status = {word} WHERE id = {id}",
+    "UPDATE loans SET remaining_balance = {number} WHERE id = {id}",
+    "UPDATE loans SET remaining_balance = remaining_balance + 0.0000001 WHERE id = {id}",
+    "UPDATE loans SET amount = -amount WHERE id = {id}",
+    "UPDATE loans SET amount = amount * 1.00, guarantee = guarantee + 0.000 WHERE id = {id}",  # another scale, the same value
+    "UPDATE loans SET guarantee = amount, amount = guarantee WHERE id = {id}",
+    "UPDATE loans SET user_wallet = lower(user_wallet) WHERE id = {id}",
+    "UPDATE loans SET user_wallet = '' WHERE id = {id}",
+    "UPDATE loans SET vendor_id = NULL WHERE id = {id}",
+    "UPDATE loans SET vendor_id = {any_vendors} WHERE id = {id}",
+    "UPDATE loans SET completed_at = NULL WHERE id = {id}",
+    "UPDATE loans SET completed_at = now(), defaulted_at = now() WHERE id = {id}",
+    "UPDATE loans SET defaulted_at = NULL WHERE id = {id}",
+    "UPDATE loans SET loan_id = 'pending-' || md5(id::text) WHERE id = {id}",
+    "UPDATE loans SET loan_id = 'pending-' || md5(id::text), status = 'rejected' WHERE id = {id}",
+    "UPDATE loans SET loan_id = '0' || loan_id WHERE id = {id}",
+    "UPDATE loans SET loan_id = loan_id || ' ' WHERE id = {id}",
+    "UPDATE loans SET interest_rate = 99, term = 9, total_repayment = 1, updated_at = now() WHERE id = {id}",
+    "DELETE FROM loans WHERE id = {id}",
+    "UPDATE vendors SET status = {vendor_word} WHERE id = {any_vendors}",
+    "UPDATE reputation_cache SET score = {score} WHERE id = {any_reputation_cache}",
+    "UPDATE reputation_cache SET tier = {word} WHERE id = {any_reputation_cache}",
+    "DELETE FROM reputation_history WHERE id = {any_reputation_history}",
+    "UPDATE liquidity_positions SET deposited_amount = {number} WHERE id = {any_liquidity_positions}",
+    "INSERT INTO liquidity_positions (provider_wallet, deposited_amount)"
+    " SELECT provider_wallet, deposited_amount FROM liquidity_positions ORDER BY md5(id::text || {seed}) LIMIT 1",
+)
+
+
+@pytest.fixture
+async def world(database: str) -> AsyncIterator[Mirror]:
+    async with mirror(database, HISTORY) as found:
+        yield found
+
+
+async def difference(context: Context, subject: Comparison[Any], **options: Any) -> Difference:
+    return await sides.difference(context, subject, **options)
+
+
+def ids(found: Difference) -> set[str]:
+    from sweeper.comparison import _texts
+
+    return {*_texts(found.differing), *_texts(found.app_only)}
+
+
+async def all_findings(context: Context, subject: Comparison[Any]) -> dict[tuple[str, str, str], Finding]:
+    """What the rules say of every row and every entity, whatever their hashes are."""
+    around = await subject.surroundings(context, alone=None)
+    async with context.app.connect() as connection:
+        rows = await connection.exec_driver_sql(f"SELECT id::text FROM {subject.table}")
+        every = [row[0] for row in rows]
+    async with context.chain.connect() as connection:
+        keys = await connection.exec_driver_sql(
+            f"SELECT entity.key FROM {subject.expected_table} AS entity WHERE {subject.key_condition}"
+        )
+        entities = [row[0] for row in keys]
+    found = await subject._look_at_rows(context, every, around) + await subject._look_at_entities(
+        context, entities, around
+    )
+    return {one.identity: one for one in found}
+
+
+async def surveyed(context: Context, subject: Comparison[Any]) -> dict[tuple[str, str, str], Finding]:
+    return {one.identity: one async for one in subject.survey(context)}
+
+
+def _any(table: str, chance: Random) -> str:
+    """A row of the table by chance, as SQL."""
+    return f"(SELECT id FROM {table} ORDER BY md5(id::text || '{chance.random()}') LIMIT 1)"
+
+
+async def change(app: asyncpg.Connection, chance: Random, count: int) -> None:
+    loans = [row["id"] for row in await app.fetch("SELECT id FROM loans ORDER BY id")]
+    for _ in range(count):
+        statement = chance.choice(CHANGES).format(
+            id=f"'{chance.choice(loans)}'",
+            word=chance.choice(["'active'", "'completed'", "'defaulted'", "'paid'", "''", "'pending'", "'gold'"]),
+            vendor_word=chance.choice(["'pending'", "'approved'", "'suspended'", "'rejected'"]),
+            number=chance.choice(["0", "-1", "12.34", "1e30", "0.0000001"]),
+            score=chance.randrange(101),
+            seed=f"'{chance.random()}'",
+            **{f"any_{table}": _any(table, chance) for table in (*TABLES, "vendors")},
+        )
+        try:
+            await app.execute(statement)
+        except asyncpg.UniqueViolationError:
+            continue
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_equal_digests_mean_that_no_rule_finds_anything(world: Mirror, seed: int) -> None:
+    chance = Random(seed)  # noqa: S311 - tests repeat
+    await change(world.app, chance, 60)
+    tolerance = chance.choice([Decimal(0), Decimal("0.01"), Decimal(1)])
+    context = await world.context()
+    for table in TABLES:
+        subject = world.subject(table, amount_tolerance=tolerance)
+        wanted = await all_findings(context, subject)
+        found = await surveyed(context, subject)
+        assert found.keys() == wanted.keys(), table
+        assert {key: one.drift_class for key, one in found.items()} == {
+            key: one.drift_class for key, one in wanted.items()
+        }
+        assert context.canaries[table]
+
+
+async def test_a_true_mirror_has_no_candidate_but_those_that_nothing_could_settle(world: Mirror) -> None:
+    context = await world.context()
+    for table in ("loans", "vendors", "reputation_cache", "reputation_history"):
+        found = await difference(context, world.subject(table))
+        assert ids(found) == set(), table
+        assert found.canary_found
+        assert found.app_rows == await world.app.fetchval(f"SELECT count(*) FROM {table}")
+
+
+async def test_portable_hashes_find_the_same(world: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    await change(world.app, Random(7), 60)  # noqa: S311 - tests repeat
+    context = await world.context()
+    native = {table: ids(await difference(context, world.subject(table))) for table in TABLES}
+
+    async def disagree(*_: Any) -> Hashing:
+        return replace(Hashing.fresh(), native=False)
+
+    monkeypatch.setattr(diff, "_agreed", disagree)
+    for table in TABLES:
+        found = await difference(context, world.subject(table))
+        assert (ids(found), found.canary_found, found.hashing.native) == (native[table], True, False)
+
+
+async def test_databases_that_hash_differently_get_portable_hashes(
+    world: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = await world.context()
+    probe = Hashing.probe
+    probed = []
+
+    async def foreign(self: Hashing, connection: Any, digest: Any) -> list[tuple[int, int]]:
+        probed.append(self.native)
+        found = await probe(self, connection, digest)
+        is_second = len(probed) == 2
+        return [(key ^ 1, row) for key, row in found] if self.native and is_second else found
+
+    monkeypatch.setattr(Hashing, "probe", foreign)
+    found = await difference(context, world.subject("loans"))
+    assert (found.hashing.native, found.canary_found, ids(found)) == (False, True, set())
+
+
+async def test_swapped_rows_and_swapped_columns_are_not_equal(world: Mirror) -> None:
+    """Two rows that exchange all that is compared, and two columns of one row, have the same values in other places."""
+    one, other = [row["id"] for row in await world.app.fetch("SELECT id FROM loans ORDER BY id LIMIT 2")]
+    await world.app.execute(
+        "UPDATE loans SET (user_wallet, status, vendor_id, amount, guarantee, remaining_balance, completed_at, defaulted_at) ="
+        " (SELECT user_wallet, status, vendor_id, amount, guarantee, remaining_balance, completed_at, defaulted_at"
+        " FROM loans AS o"
+        " WHERE o.id = CASE loans.id WHEN $1 THEN $2 ELSE $1 END) WHERE id IN ($1, $2)",
+        one,
+        other,
+    )
+    found = await difference(await world.context(), world.subject("loans"))
+    assert ids(found) == {str(one), str(other)}
+
+
+async def test_rows_that_move_while_they_are_read_are_compared_all_the_same(
+    world: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An update moves a row to another page: it may be hashed twice, or not at all. Whoever changes rows must not hide drift."""
+    monkeypatch.setattr(scan, "FIRST_PAGES", 1)
+    monkeypatch.setattr(scan, "MOST_PAGES", 1)
+    drifted = await world.app.fetch(
+        "UPDATE loans SET remaining_balance = -5 WHERE id IN (SELECT id FROM loans LIMIT 40) RETURNING id"
+    )
+    stop = asyncio.Event()
+
+    async def disturb() -> None:
+        chance = Random(3)  # noqa: S311 - tests repeat
+        every = [row["id"] for row in await world.app.fetch("SELECT id FROM loans")]
+        while not stop.is_set():
+            await world.app.execute("UPDATE loans SET updated_at = now() WHERE id = ANY($1)", chance.sample(every, 30))
+            await world.app.execute("VACUUM loans")
+
+    task = asyncio.create_task(disturb())
+    subject = world.subject("loans")
+    try:
+        for _ in range(5):
+            found = await surveyed(await world.context(), subject)
+            assert {one.row_id for one in found.values()} == {str(row["id"]) for row in drifted}
+    finally:
+        stop.set()
+        await task
+
+
+async def test_a_scan_that_broke_off_goes_on_where_it_stood(
+    world: Mirror, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "FIRST_PAGES", 1)
+    monkeypatch.setattr(scan, "MOST_PAGES", 1)
+    await world.app.execute(
+        "UPDATE loans SET status = 'nobody' WHERE id IN (SELECT id FROM loans ORDER BY ctid DESC LIMIT 3)"
+    )
+    context = await world.context(scan_directory=tmp_path)
+    subject = world.subject("loans")
+    whole = ids(await difference(await world.context(), subject))
+    add = spill.Spill.add
+    added: list[str] = []
+
+    def broken(self: spill.Spill, side: str, records: Any, *, next_page: int | None) -> None:
+        if side == "app" and len(added) == 2:
+            raise OSError("the disk is full")
+        if side == "app":
+            added.append(side)
+        add(self, side, records, next_page=next_page)
+
+    monkeypatch.setattr(spill.Spill, "add", broken)
+    with pytest.raises(ExceptionGroup):
+        await difference(context, subject)
+    monkeypatch.setattr(spill.Spill, "add", add)
+    read, pages = scan._read, []
+
+    async def noted(walk: Any, condition: str, *, with_canaries: bool) -> Any:
+        if walk.with_id:
+            pages.append(condition)
+        return await read(walk, condition, with_canaries=with_canaries)
+
+    monkeypatch.setattr(scan, "_read", noted)
+    found = await difference(context, subject)
+    assert (ids(found), found.canary_found) == (whole, True)
+    assert "'(2,0)'" in pages[0]
+    assert found.app_rows == await world.app.fetchval("SELECT count(*) FROM loans")
+    assert list(tmp_path.rglob("*-00?")) == [], "what is done leaves no file"
+
+
+async def test_a_partitioned_table_is_walked_by_its_ids(world: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "ROWS_BY_ID", 50)
+    await world.app.execute("ALTER TABLE reputation_history RENAME TO old_history")
+    await world.app.execute(
+        "CREATE TABLE reputation_history (LIKE old_history INCLUDING DEFAULTS) PARTITION BY HASH (id);"
+        "CREATE TABLE h0 PARTITION OF reputation_history FOR VALUES WITH (MODULUS 2, REMAINDER 0);"
+        "CREATE TABLE h1 PARTITION OF reputation_history FOR VALUES WITH (MODULUS 2, REMAINDER 1);"
+        "INSERT INTO reputation_history SELECT * FROM old_history;"
+        "DELETE FROM reputation_history WHERE id IN (SELECT id FROM reputation_history ORDER BY id DESC LIMIT 2)"
+    )
+    context = await world.context()
+    found = await surveyed(context, world.subject("reputation_history"))
+    assert [one.drift_class for one in found.values()] == ["missing_row"] * 2
+    assert context.compared["reputation_history"].app_rows == await world.app.fetchval(
+        "SELECT count(*) FROM reputation_history"
+    )
+
+
+async def test_words_of_the_settings_are_literals_whatever_they_hold(world: Mirror) -> None:
+    word = "it's :over \\ %s"
+    subject = world.subject("loans", cancelled_status=word)
+    cancelled = [
+        row["id"]
+        for row in await world.app.fetch("UPDATE loans SET status = $1 WHERE status = 'cancelled' RETURNING id", word)
+    ]
+    assert cancelled
+    assert ids(await difference(await world.context(), subject)) == set()
+
+
+async def test_an_empty_application_is_all_missing(world: Mirror) -> None:
+    await world.app.execute("TRUNCATE loans CASCADE")
+    context = await world.context()
+    subject = world.subject("loans")
+    assert (await all_findings(context, subject)).keys() == (await surveyed(context, subject)).keys()
+    assert context.compared["loans"].app_rows == 0
+    assert context.canaries["loans"]
