@@ -5,16 +5,15 @@ holds a snapshot for long. A subclass says what is read, what of it is hashed, a
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
-from uuid import UUID
 
 from sqlalchemy import text
 
 from sweeper import app_access
 from sweeper.context import Compared, Context, Since
-from sweeper.digest import sides
+from sweeper.digest import match, sides
 from sweeper.digest.match import Ids
 from sweeper.digest.spec import Digest
 from sweeper.model import Finding, Row
@@ -25,6 +24,7 @@ CHANGED_KEYS = 5000
 """Changed entities that are hashed at once."""
 
 E = TypeVar("E")
+Sliced = TypeVar("Sliced", Sequence[str], Ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ class Comparison(ABC, Generic[E]):
         """What of both queries is hashed, so that equal hashes mean that no rule finds anything."""
 
     @abstractmethod
-    async def surroundings(self, context: Context, *, alone: Sequence[str] | None) -> E:
+    async def surroundings(self, context: Context, *, alone: Ids | None) -> E:
         """What is looked up once for all rows. `alone`: ids of the rows that no entity has, None where they are not known."""
 
     @abstractmethod
@@ -111,11 +111,12 @@ class Comparison(ABC, Generic[E]):
         found = await sides.difference(context, self)
         context.canaries[self.table] = found.canary_found
         compared.app_rows, compared.expected_rows = found.app_rows, found.chain_rows
-        alone = _texts(found.app_only) if self.digest().rows_without_entity else []
+        alone = found.app_only if self.digest().rows_without_entity else found.app_only[:0]
         around = await self.surroundings(context, alone=alone)
-        for some in pages([*_texts(found.differing), *alone], PAGE_ROWS):
-            for finding in await self._look_at_rows(context, some, around):
-                yield finding
+        for ids in (found.differing, alone):
+            for page in pages(ids, PAGE_ROWS):
+                for finding in await self._look_at_rows(context, match.texts(page), around):
+                    yield finding
         async for keys in sides.keys_of(context, self, found):
             for some in pages(keys, PAGE_ROWS):
                 for finding in await self._look_at_entities(context, some, around):
@@ -135,7 +136,7 @@ class Comparison(ABC, Generic[E]):
             context.canaries[self.table] = context.canaries.get(self.table, True) and found.canary_found
             compared.app_rows += found.app_rows
             compared.expected_rows += found.chain_rows
-            rows = {*_texts(found.differing), *self.rows_of(around, keys)} - seen
+            rows = {*match.texts(found.differing), *self.rows_of(around, keys)} - seen
             seen |= rows
             for some in pages(sorted(rows), PAGE_ROWS):
                 for finding in await self._look_at_rows(context, some, around):
@@ -225,13 +226,9 @@ class Comparison(ABC, Generic[E]):
             return [dict(row._mapping) for row in result]
 
 
-def pages(items: Sequence[str], size: int, *, at_least_one: bool = False) -> Iterable[Sequence[str]]:
+def pages(items: Sliced, size: int, *, at_least_one: bool = False) -> Iterator[Sliced]:
     """The items in pieces of at most `size`; of nothing no piece, or an empty one."""
-    if at_least_one and not items:
+    if at_least_one and not len(items):
         yield items
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def _texts(ids: Ids) -> list[str]:
-    return [str(UUID(bytes=bytes(one))) for one in ids]

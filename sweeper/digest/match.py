@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,11 @@ def unequal(app: Records, chain: Records) -> Unequal:
         app_only=app["id"][~has_entity],
         chain_only=np.unique(chain_keys[~has_row]),
     )
+
+
+def texts(ids: Ids) -> list[str]:
+    """The ids as people write them."""
+    return [str(UUID(bytes=bytes(one))) for one in ids]
 
 
 def _found(wanted: Keys, *, within: Keys) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:

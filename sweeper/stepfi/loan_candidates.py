@@ -16,6 +16,8 @@ from shared.stepfi.settings import Stepfi
 from sweeper import app_access
 from sweeper.comparison import pages
 from sweeper.context import Context
+from sweeper.digest import match
+from sweeper.digest.match import Ids
 from sweeper.model import Row
 from sweeper.stepfi import envelope_arguments
 from sweeper.stepfi.loan_links import Links, matches, resolve
@@ -33,7 +35,7 @@ SELECT row.id, {hashes} AS hashes, row.xdr FROM transactions AS row WHERE row.ty
 """
 
 
-async def read_links(context: Context, settings: Stepfi, *, among: Sequence[str] | None) -> Links:
+async def read_links(context: Context, settings: Stepfi, *, among: Ids | None) -> Links:
     """The links of all provisional rows. `among`: ids that are known to hold all of them, None where none are known."""
     named: dict[str, set[str]] | None = None
     by_hash: dict[str, list[str]] = {}
@@ -115,12 +117,12 @@ async def _loans_with_row(context: Context, keys: Sequence[str]) -> set[str]:
         return {by_id[row.loan_id] for row in await connection.execute(statement, {"ids": list(by_id)})}
 
 
-async def _of_ids(context: Context, ids: Sequence[str]) -> AsyncIterator[list[Row]]:
+async def _of_ids(context: Context, ids: Ids) -> AsyncIterator[list[Row]]:
     """The provisional rows among the ids."""
     statement = text(f"{_PROVISIONAL_ROWS} AND row.id = ANY(CAST(CAST(:ids AS text[]) AS uuid[])) ORDER BY row.id")
     for some in pages(ids, _PAGE_ROWS):
         async with context.paces["app"].working(), app_access.transaction(context.app) as connection:
-            found = await connection.execute(statement, {"ids": list(some)})
+            found = await connection.execute(statement, {"ids": match.texts(some)})
             rows: list[Row] = [dict(row._mapping) for row in found]
         if rows:
             yield rows

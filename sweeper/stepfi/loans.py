@@ -12,6 +12,7 @@ from sweeper import app_access, questions
 from sweeper.comparison import Case, Comparison, KeyRange
 from sweeper.context import Context
 from sweeper.digest import spec
+from sweeper.digest.match import Ids
 from sweeper.digest.spec import Digest
 from sweeper.model import Finding, Row
 from sweeper.stepfi import loan_candidates, loan_confirm, loan_rules
@@ -113,10 +114,10 @@ FROM chain.loans AS entity"""
         wanted = set(keys)
         return [row for row, link in around.links.of_row.items() if not wanted.isdisjoint(link.candidates)]
 
-    async def surroundings(self, context: Context, *, alone: Sequence[str] | None) -> Surroundings:
+    async def surroundings(self, context: Context, *, alone: Ids | None) -> Surroundings:
         closed_at = context.watermark.closed_at
         links, counted = Links(), None
-        if alone is None or alone:  # else every row has its loan: nothing can be linked, absent or abandoned
+        if alone is None or len(alone):  # else every row has its loan: nothing can be linked, absent or abandoned
             links = await loan_candidates.read_links(context, self._settings, among=alone)
             async with context.chain.connect() as connection:
                 counted = (await connection.execute(_COUNTED, {"contract": self._contract})).one_or_none()

@@ -1,6 +1,6 @@
 """What the tables that are keyed by people and events share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -10,6 +10,7 @@ from sqlalchemy import text
 from shared.stepfi.settings import Stepfi
 from sweeper.comparison import Case, Comparison
 from sweeper.context import Context
+from sweeper.digest.match import Ids
 from sweeper.model import Finding
 
 
@@ -40,7 +41,7 @@ class ByWallet(Comparison[Surroundings]):
     def __init__(self, settings: Stepfi) -> None:
         self._settings = settings
 
-    async def surroundings(self, context: Context, *, alone: Sequence[str] | None) -> Surroundings:  # noqa: ARG002 - the base's signature
+    async def surroundings(self, context: Context, *, alone: Ids | None) -> Surroundings:  # noqa: ARG002 - the base's signature
         closed_at = context.watermark.closed_at
         statement = text("SELECT count(*) FROM chain.reputation_maps WHERE contract = :contract")
         async with context.chain.connect() as connection:

@@ -46,6 +46,26 @@ class Mirror:
     engine: AsyncEngine
     app: asyncpg.Connection
     settings: Stepfi
+    live: Applier
+    written: int = 0
+    through: int | None = None
+
+    async def write(self, *batch: frames.Frame) -> None:
+        """Apply the next frames of the log."""
+        records = [Record(offset, frames.encode(one)) for offset, one in enumerate(batch, start=self.written)]
+        await self.live.apply(0, records)
+        self.written += len(records)
+
+    async def follow(self, last: int) -> None:
+        """All events up to the ledger, and all entries as of then."""
+        told = history(self.name)
+        begun = told.start - 1 if self.through is None else self.through
+        events = [one for one in told.events() if begun < position.ledger_of(one.id) <= last]
+        page = told.page(events, after=position.end_of(begun), through=position.end_of(last))
+        # Closed a day behind the end, so that nothing is too new to be missing.
+        closed_at = int(truth(self.name).closed_at.timestamp()) + 86_400
+        await self.write(replace(page, closed_at=closed_at), told.observation(last))
+        self.through = last
 
     def subject(self, table: str, **settings: Any) -> Comparison[Any]:
         found = {one.table: one for one in subjects(self.settings.model_copy(update=settings))}
@@ -75,22 +95,20 @@ class Mirror:
 
 
 @asynccontextmanager
-async def mirror(url: str, name: str) -> AsyncIterator[Mirror]:
-    """The history `name` of tests/vectors, to its end."""
+async def mirror(url: str, name: str, *, until: int | None = None) -> AsyncIterator[Mirror]:
+    """The history `name` of tests/vectors to the ledger `until` (its end), under an application that mirrors its end."""
     told = history(name)
-    page = replace(
-        told.page(told.events(), after=position.end_of(told.start - 1), through=position.end_of(told.last)),
-        closed_at=int(truth(name).closed_at.timestamp()) + 86_400,  # so that nothing is too new to be missing
-    )
-    batch: list[frames.Frame] = [told.origin(), page, told.observation(told.last)]
+    last = told.last if until is None else until
     async with databases.connect(database_settings(url), section="database") as engine:
         await migrations.upgrade(engine)
         await schema.create(url)
         live = Applier(engine=engine, applications=[told.application], network=told.network)
-        await live.apply(0, [Record(offset, frame) for offset, frame in enumerate(map(frames.encode, batch))])
         app = await asyncpg.connect(url)
         try:
             await rows.insert(app, rows.build(truth(name)))
-            yield Mirror(name, engine, app, told.application.settings)
+            found = Mirror(name, engine, app, told.application.settings, live)
+            await found.write(told.origin())
+            await found.follow(last)
+            yield found
         finally:
             await app.close()

@@ -12,7 +12,7 @@ import pytest
 
 from sweeper.comparison import Comparison
 from sweeper.context import Context
-from sweeper.digest import diff, scan, sides, spill
+from sweeper.digest import diff, match, scan, sides, spill
 from sweeper.digest.diff import Difference
 from sweeper.digest.hashing import Hashing
 from sweeper.model import Finding
@@ -26,6 +26,7 @@ CHANGES = (
     "UPDATE loans SET remaining_balance = {number} WHERE id = {id}",
     "UPDATE loans SET remaining_balance = remaining_balance + 0.0000001 WHERE id = {id}",
     "UPDATE loans SET amount = -amount WHERE id = {id}",
+    "UPDATE loans SET guarantee = guarantee + 1 WHERE id = {id}",
     "UPDATE loans SET amount = amount * 1.00, guarantee = guarantee + 0.000 WHERE id = {id}",  # another scale, the same value
     "UPDATE loans SET guarantee = amount, amount = guarantee WHERE id = {id}",
     "UPDATE loans SET user_wallet = lower(user_wallet) WHERE id = {id}",
@@ -62,9 +63,7 @@ async def difference(context: Context, subject: Comparison[Any], **options: Any)
 
 
 def ids(found: Difference) -> set[str]:
-    from sweeper.comparison import _texts
-
-    return {*_texts(found.differing), *_texts(found.app_only)}
+    return {*match.texts(found.differing), *match.texts(found.app_only)}
 
 
 async def all_findings(context: Context, subject: Comparison[Any]) -> dict[tuple[str, str, str], Finding]:
