@@ -10,16 +10,14 @@ from dataclasses import dataclass
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared import chain_tables, errors, kafka
+from shared import errors, kafka, same_log
 from shared.settings import Kafka
 
 log = structlog.get_logger()
 
 POLL_SECONDS = 1.0
-BELONG_TOGETHER = "point CHAINTRUE_DATABASE__URL and CHAINTRUE_KAFKA__TOPIC at what belongs together"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,18 +32,7 @@ class Offsets:
 
 def must_set_back(offsets: Offsets, *, topic: str) -> bool:
     """Whether Kafka's offset is ahead; raises TopicInvalid when the log cannot be the one that the database was filled from."""
-    if offsets.begin > offsets.stored:
-        raise errors.TopicInvalid(
-            f"the topic {topic} begins at offset {offsets.begin}, but the database waits for {offsets.stored}: "
-            "the records between them were deleted",
-            cure=f"restore them; or index anew with a new topic and an empty database; or {BELONG_TOGETHER}",
-        )
-    if offsets.end < offsets.stored:
-        raise errors.TopicInvalid(
-            f"the topic {topic} ends at offset {offsets.end}, but the database has applied {offsets.stored} records: "
-            "the topic was made anew, or is another",
-            cure=f"{BELONG_TOGETHER}; or give the new topic an empty database",
-        )
+    same_log.check_ends(begin=offsets.begin, end=offsets.end, stored=offsets.stored, topic=topic)
     return offsets.committed is not None and offsets.committed > offsets.stored
 
 
@@ -82,12 +69,12 @@ async def _ahead(
     """The partitions of which the group's offset is ahead; all are checked to be those that the database was filled from."""
     ahead: dict[TopicPartition, Offsets] = {}
     for place in places:
-        stored = await next_offset(engine, partition=place.partition)
+        stored = await same_log.next_offset(engine, partition=place.partition)
         offsets = await _offsets(client, settings, place, stored=stored)
         if must_set_back(offsets, topic=settings.topic):
             ahead[place] = offsets
         if stored and not offsets.begin:  # without its first record a log can still go on
-            await _check_beginning(client, settings, engine, place)
+            await same_log.check_beginning(client, settings, engine, place)
     return ahead
 
 
@@ -126,37 +113,6 @@ async def _offsets(client: AIOKafkaConsumer, settings: Kafka, place: TopicPartit
             begin=(await client.beginning_offsets([place]))[place],
             end=(await client.end_offsets([place]))[place],
         )
-
-
-async def _check_beginning(
-    client: AIOKafkaConsumer, settings: Kafka, engine: AsyncEngine, place: TopicPartition
-) -> None:
-    """The first record has to be the one that the database began with, or its offsets mean nothing in this topic."""
-    scopes = chain_tables.scopes.c
-    async with engine.connect() as connection:
-        row = await connection.execute(select(scopes.began_at).where(scopes.partition == place.partition))
-        began_at = row.scalar_one_or_none()
-    client.seek(place, 0)
-    async with kafka.reaching(settings):
-        first = await client.getone(place)
-    check_same_log(began_at, first.timestamp // 1000, topic=settings.topic)
-
-
-def check_same_log(stored: int | None, found: int, *, topic: str) -> None:
-    """Raise TopicInvalid unless the log began when the database says (both unix seconds)."""
-    if stored is not None and stored != found:
-        raise errors.TopicInvalid(
-            f"the topic {topic} is not the one that the database was filled from: it was made anew, or is another",
-            cure=f"{BELONG_TOGETHER}; or give the new topic an empty database",
-        )
-
-
-async def next_offset(engine: AsyncEngine, *, partition: int) -> int:
-    """The offset that the tables wait for; 0 before the first record."""
-    offsets = chain_tables.offsets.c
-    async with engine.connect() as connection:
-        row = await connection.execute(select(offsets.next_offset).where(offsets.partition == partition))
-        return int(row.scalar_one_or_none() or 0)
 
 
 async def _members(settings: Kafka) -> int:

@@ -12,9 +12,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import chain_tables as tables
-from shared import coverage_store, errors, position
+from shared import coverage_store, errors, position, same_log
 from shared.rpc.answers import EventPage, Health
-from streams import alignment
 from streams.log_reader import Beginning
 
 EDGE_LEDGERS = 64
@@ -38,9 +37,9 @@ async def check_log(engine: AsyncEngine, beginning: Beginning | None, *, scope: 
     if beginning is None:
         raise errors.TopicInvalid(
             f"the topic {topic} holds nothing of {scope}, which the database was filled with: its records were deleted",
-            cure=f"restore them; or give the new topic an empty database; or {alignment.BELONG_TOGETHER}",
+            cure=f"restore them; or give the new topic an empty database; or {same_log.BELONG_TOGETHER}",
         )
-    alignment.check_same_log(known.began_at, beginning.at, topic=topic)
+    same_log.check_began(known.began_at, beginning.at, topic=topic)
 
 
 async def check_chain(engine: AsyncEngine, source: Source, *, scope: str) -> None:

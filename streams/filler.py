@@ -16,9 +16,8 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared import coverage, coverage_store, errors, frames, position, transient
+from shared import applied, coverage, coverage_store, errors, frames, position, transient
 from shared.rpc.answers import EventPage, Health, Reach
-from streams import applied
 from streams.indexer import FrameSink, Scope
 from streams.reread import Rereader
 from streams.scanner import EventSource, Scanner

@@ -6,9 +6,8 @@ from typing import Protocol
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared import frames
+from shared import applied, frames
 from shared.rpc.answers import EntriesAnswer
-from streams import applied
 from streams.indexer import FrameSink, Scope
 
 log = structlog.get_logger()

@@ -59,6 +59,8 @@ class Comparison(ABC, Generic[E]):
     """The table of `chain` that `expected_query` reads."""
     row_key: str
     """The app's column that names the entity."""
+    spot_whole: bool = False
+    """Whether one entry of the chain answers for all of the table (see `sweeper.spot_checks`)."""
 
     @abstractmethod
     def app_query(self, context: Context) -> str:
@@ -153,17 +155,25 @@ class Comparison(ABC, Generic[E]):
     # The second look
 
     async def look_again(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:
-        """Those that are found again, of the same class, as they are now."""
+        """Those that are found again, as they are now; whether they differ in the same way is for others to say."""
         ids = [finding.row_id for finding in findings if finding.row_id is not None]
         keys = [finding.chain_key for finding in findings if finding.row_id is None and finding.chain_key is not None]
-        before = {finding.identity: finding for finding in findings}
+        before = {finding.identity for finding in findings}
         around = await self.surroundings(context, alone=None)
         again: list[Finding] = []
         for some in pages(ids, PAGE_ROWS):
             again += await self._look_at_rows(context, some, around)
         for some in pages(keys, PAGE_ROWS):
             again += await self._look_at_entities(context, some, around)
-        return [one for one in again if one.identity in before and before[one.identity].drift_class == one.drift_class]
+        return [one for one in again if one.identity in before]
+
+    async def look_at(self, context: Context, keys: Sequence[str]) -> list[Finding]:
+        """The findings about these entities (their keys), and about the rows that name them."""
+        around = await self.surroundings(context, alone=None)
+        found: list[Finding] = []
+        for some in pages(keys, PAGE_ROWS):
+            found += await self._look_at_entities(context, some, around)
+        return found
 
     async def confirm(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:  # noqa: ARG002
         """Nothing to ask: the events themselves are the proof."""

@@ -5,13 +5,21 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from shared.settings import Policy
 
+if TYPE_CHECKING:
+    from sweeper.questions import Held
+
 Value = str | int | bool | Decimal | datetime | UUID | None
 Row = Mapping[str, Any]
+Identity = tuple[str, str, str]
+"""(table, row id, entity); the last two are empty where a finding has none."""
+
+FLAPPING = "flapping"
+"""Evidence of a row that was repaired again and again, and that somebody else writes back."""
 
 
 class Outcome(StrEnum):
@@ -50,6 +58,7 @@ class Finding:
     guard    every observed value that the update relies on: it is written only where all of them still stand
     insert   the whole row, of a missing row that could be written
     action   what policy allows; outcome: what was done
+    contradicted_by  the entry that says otherwise than our own tables: these are to be mended first
     """
 
     drift_class: str
@@ -64,11 +73,12 @@ class Finding:
     insert: Mapping[str, Value] | None = None
     chain_key: str | None = None
     answer: Answer | None = None
+    contradicted_by: "Held | None" = None
     action: Policy = Policy.REPORT
     outcome: Outcome = Outcome.REPORTED
 
     @property
-    def identity(self) -> tuple[str, str, str]:
+    def identity(self) -> Identity:
         """What makes it the same finding when the row is looked at again."""
         return self.table, self.row_id or "", self.entity or ""
 

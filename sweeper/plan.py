@@ -8,7 +8,7 @@ from decimal import Decimal
 from shared.settings import Policy, Sweep
 from sweeper import classes
 from sweeper.context import Compared
-from sweeper.model import Answer, Finding, Outcome
+from sweeper.model import FLAPPING, Answer, Finding, Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,8 @@ def _decide(finding: Finding, settings: Sweep) -> Finding:
         return replace(finding, action=policy, outcome=Outcome.UNKNOWN)
     if policy is Policy.REPORT or not finding.can_be_written:
         return replace(finding, action=Policy.REPORT, outcome=Outcome.REPORTED)
+    if FLAPPING in finding.evidence:  # somebody else writes it back each time: to fight on mends nothing
+        return replace(finding, action=policy, outcome=Outcome.REPORTED)
     return replace(finding, action=policy, outcome=Outcome.PROPOSED)
 
 

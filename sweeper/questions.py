@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared import errors, rpc
+from shared import errors, frames, rpc
 from sweeper.context import Context
 
 ARCHIVED = 0
@@ -12,8 +12,9 @@ ARCHIVED = 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """What a node held under a key (`xdr` None: nothing), in a snapshot at `ledger`."""
+    """What a node held under a key (base64; `xdr` None: nothing), in a snapshot at `ledger`."""
 
+    key: str
     xdr: str | None
     last_modified: int | None
     live_until: int | None
@@ -23,6 +24,10 @@ class Held:
     @property
     def is_archived(self) -> bool:
         return self.live_until == ARCHIVED
+
+    def entry(self) -> frames.Entry:
+        """The answer, as the log has it."""
+        return frames.Entry(key=self.key, xdr=self.xdr, last_modified=self.last_modified, live_until=self.live_until)
 
     def evidence(self) -> dict[str, object]:
         """The answer, for the report."""
@@ -47,6 +52,7 @@ async def ask(context: Context, keys: Sequence[str]) -> dict[str, Held]:
         for key in some:
             entry = answer.entries.get(key)
             answered[key] = Held(
+                key=key,
                 xdr=None if entry is None else entry.xdr,
                 last_modified=None if entry is None else entry.last_modified,
                 live_until=None if entry is None else entry.live_until,

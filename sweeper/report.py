@@ -49,6 +49,27 @@ class ExitCode(IntEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SpotCoverage:
+    """How far the spot checks of a table are in their present round: `checked` of its `of` entities."""
+
+    checked: int
+    of: int
+    round: int
+    round_started_at: datetime
+    last_round_ended_at: datetime | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "checked": self.checked,
+            "of": self.of,
+            "share": round(self.checked / self.of, 4) if self.of else 1.0,
+            "round": self.round,
+            "round_started_at": json_value(self.round_started_at),
+            "last_round_ended_at": json_value(self.last_round_ended_at),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """One run. `reasons` say why it is not complete; `notes` what was left out or is worth knowing.
 
@@ -66,6 +87,7 @@ class Report:
     watermark_ledger: int | None
     compared: Mapping[str, Compared]
     spot_checks: Counter[Answer]
+    spot_coverage: Mapping[str, SpotCoverage] = field(default_factory=dict)
     findings: Sequence[Finding]
     reasons: Sequence[str] = field(default=())
     notes: Sequence[str] = field(default=())
@@ -102,6 +124,7 @@ class Report:
                 for table, one in self.compared.items()
             },
             "spot_checks": {answer.value: self.spot_checks[answer] for answer in Answer},
+            "spot_coverage": {table: one.to_json() for table, one in self.spot_coverage.items()},
             "drift": dict(sorted(drift.items())),
             "findings": [_finding_json(finding) for finding in self.findings],
             "repaired": self.count(Outcome.REPAIRED),
@@ -118,10 +141,10 @@ class Report:
 
 
 def _remains(finding: Finding) -> bool:
-    """Drift that policy would repair or propose, and that is still there."""
+    """Drift that policy would repair or propose, and that is still there; one that flaps is merely reported, and remains."""
     if finding.action is Policy.REPORT:
         return False
-    return finding.outcome in (Outcome.PROPOSED, Outcome.SKIPPED_CHANGED, Outcome.FAILED)
+    return finding.outcome in (Outcome.PROPOSED, Outcome.SKIPPED_CHANGED, Outcome.FAILED, Outcome.REPORTED)
 
 
 def _finding_json(finding: Finding) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from shared import chain_tables, database, kafka
+from shared import chain_tables, database, kafka, same_log
 from shared.chain_schema import placed
 from shared.chain_tables import SCHEMA
 from shared.settings import EngineSettings
-from streams import alignment, topic
+from streams import topic
 from streams.application import Application
 from streams.apply import Applier
 from streams.replay import base as bases
@@ -165,7 +165,7 @@ class _Replay:
             if stop and extent.begin == 0:
                 async for first, *_ in self._source.batches(partition, 0, 1):
                     if first.at is not None:
-                        alignment.check_same_log(began_at.get(partition), first.at, topic=topic_name)
+                        same_log.check_began(began_at.get(partition), first.at, topic=topic_name)
 
     async def _take(self, base: str | None, starts: Mapping[int, int]) -> Applying:
         """The base as the shadow, with all its keys and indexes: the log goes on from there as a worker would."""

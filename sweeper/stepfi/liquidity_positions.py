@@ -5,20 +5,28 @@ from typing import Any
 
 from sqlalchemy import text
 
-from shared import coverage_store
-from shared.stepfi import amounts
-from sweeper import app_access
+from shared import coverage_store, errors, ledger_entry
+from shared.stepfi import amounts, entries, values
+from shared.stepfi.events import Role
+from sweeper import app_access, contradiction, questions
 from sweeper.comparison import Case, KeyRange
 from sweeper.context import Context
+from sweeper.contradiction import Verdict
 from sweeper.digest import spec
 from sweeper.digest.spec import Digest
 from sweeper.model import Both, Finding, Row
+from sweeper.spot_checks import Checked
 from sweeper.stepfi.wallets import ByWallet, Rule, Surroundings
 
 TABLE = "liquidity_positions"
 
 # Deposits and withdrawals that were missed change the cost, and no entry tells it.
 _MISSED = coverage_store.missed_sql(contract="entity.contract", since="entity.cost_since", until="entity.position")
+
+_STORED = text("""
+SELECT provider, position, shares FROM chain.liquidity_positions
+WHERE contract = :contract AND provider = ANY(CAST(:providers AS text[]))
+""")
 
 
 class LiquidityPositions(ByWallet):
@@ -66,6 +74,24 @@ FROM chain.liquidity_positions AS entity"""
     def digest(self) -> Digest:
         forms = (spec.number("deposited_amount", tolerance=self._settings.amount_tolerance),)
         return Digest(app_key="it.provider_wallet", expected_key="it.provider_wallet", forms=forms)
+
+    async def spot_check(self, context: Context, keys: Sequence[str]) -> list[Checked]:
+        """Hold the entries of the providers' shares against our tables."""
+        pool = self._settings.liquidity_pool or ""
+        providers = {key: key.rpartition(":")[2] for key in keys}
+        asked = {key: entries.shares_key(pool, provider) for key, provider in providers.items()}
+        answered = await questions.ask(context, list(asked.values()))
+        parameters = {"contract": pool, "providers": list(providers.values())}
+        async with context.chain.connect() as connection:
+            stored = {row.provider: row for row in await connection.execute(_STORED, parameters)}
+        return [
+            Checked.of(
+                key,
+                held := answered.get(asked[key]),
+                _compare(held, stored.get(provider), watermark=context.watermark.ledger),
+            )
+            for key, provider in providers.items()
+        ]
 
     def rules(self) -> Sequence[Rule]:
         return (duplicate_position, stale_position, missing_position)
@@ -123,6 +149,26 @@ def missing_position(case: Case, around: Surroundings) -> Finding | None:
         row_id=None,
         entity=f"provider:{wallet}",
         words=f"On chain {wallet} holds {expected['shares']} shares of the pool; the app has no row for it.",
+        evidence={"known_at": expected["position"]},
         insert=None if cost is None else insert,
         chain_key=expected["key"],
+    )
+
+
+def _compare(held: questions.Held | None, stored: Any, *, watermark: int) -> Verdict:
+    """Only the shares stand in the entry; what they cost is known from events alone."""
+    shares = None
+    if held is not None and held.xdr is not None:
+        try:
+            told = entries.read(Role.LIQUIDITY_POOL, ledger_entry.read_entry(held.xdr))
+            shares = next((one.shares for one in told if isinstance(one, values.SharesEntry)), None)
+        except errors.Undecodable:
+            shares = None
+    known = None if stored is None else stored.shares
+    return contradiction.judge(
+        held,
+        readable=shares is not None,
+        differing=["shares"] if known is not None and shares is not None and known != shares else [],
+        known_at=None if stored is None else stored.position,
+        watermark=watermark,
     )

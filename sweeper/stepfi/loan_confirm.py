@@ -7,6 +7,8 @@ from shared import errors, ledger_entry
 from shared.stepfi import amounts, entries, statuses, values
 from shared.stepfi.events import Role
 from shared.stepfi.settings import Stepfi
+from sweeper import contradiction
+from sweeper.contradiction import Verdict
 from sweeper.model import Answer, Finding, Row, Value
 from sweeper.questions import Held
 from sweeper.stepfi.loan_rules import is_real_id
@@ -27,43 +29,55 @@ def counter(held: Held | None) -> int | None:
 
 
 def judge(
-    finding: Finding, number: int, held: Held | None, *, stored: Row | None, counter: int | None, settings: Stepfi
+    finding: Finding,
+    number: int,
+    held: Held | None,
+    *,
+    stored: Row | None,
+    counter: int | None,
+    watermark: int,
+    settings: Stepfi,
 ) -> Finding:
     """The finding with the chain's answer. `stored` is what our tables say of the loan now.
 
     That may be later than the finding: a loan that was repaid in between has the same in its entry and in our tables, and
     what the finding would write is of before. So what is to be written has to be what the entry says, too.
     """
-    answer, reason = _answer(number, held, stored=stored, counter=counter)
+    answer, reason, contradicts = compare(number, held, stored=stored, counter=counter, watermark=watermark)
+    if answer is Answer.ABSENT and stored is not None:  # one of the two is wrong, and nothing is written by either
+        answer, reason = Answer.UNKNOWN, f"our tables have the loan, though {reason}"
     if answer is Answer.CONFIRMED and (stale := _stale(finding, held, settings)):
         answer, reason = Answer.UNKNOWN, f"the loan has moved on since it was compared, in {', '.join(stale)}"
     evidence = {"chain": reason, "loans_given_out": counter, **({} if held is None else held.evidence())}
-    return replace(finding, answer=answer).with_evidence(**evidence)
+    return replace(finding, answer=answer, contradicted_by=held if contradicts else None).with_evidence(**evidence)
 
 
-def _answer(number: int, held: Held | None, *, stored: Row | None, counter: int | None) -> tuple[Answer, str]:
-    if held is None:
-        return Answer.UNKNOWN, "no node answered"
+def compare(number: int, held: Held | None, *, stored: Row | None, counter: int | None, watermark: int) -> Verdict:
+    """What the entry of the loan says to what our tables hold of it; `counter` None where it was not asked for."""
+    entry = _entry(held)
+    if held is not None and entry is None and counter is not None and not 1 <= number <= counter:
+        return Verdict(Answer.ABSENT, f"the contract has given out loans 1 to {counter}")
+    if held is not None and entry is None and stored is None:
+        return Verdict(Answer.UNKNOWN, "our tables have no such loan, and the chain cannot rule it out")
+    return contradiction.judge(
+        held,
+        readable=entry is not None,
+        differing=[] if entry is None else _differing(entry, stored),
+        known_at=None if stored is None else stored["position"],
+        watermark=watermark,
+    )
+
+
+def _differing(entry: values.LoanEntry, stored: Row | None) -> list[str]:
     if stored is None:
-        if counter is not None and not 1 <= number <= counter:
-            return Answer.ABSENT, f"the contract has given out loans 1 to {counter}"
-        return Answer.UNKNOWN, "our tables have no such loan, and the chain cannot rule it out"
-    entry = next((one for one in _read(held) if isinstance(one, values.LoanEntry)), None)
-    if entry is None:
-        return Answer.UNKNOWN, "the node has no readable entry: archived, or the node is behind"
-    differing = [
-        column for column in _COMPARED if stored[column] is not None and stored[column] != getattr(entry, column)
-    ]
-    if not differing:
-        return Answer.CONFIRMED, "the entry says the same as our tables"
-    state = "is archived and differs" if held.is_archived else "has moved on"
-    return Answer.UNKNOWN, f"the entry {state} from our tables in {', '.join(differing)}"
+        return ["all of the loan, which they do not have"]
+    return [column for column in _COMPARED if stored[column] is not None and stored[column] != getattr(entry, column)]
 
 
 def _stale(finding: Finding, held: Held | None, settings: Stepfi) -> list[str]:
     """The columns that would be written with what the entry does not say."""
     written = finding.update or finding.insert or {}
-    entry = next((one for one in _read(held) if isinstance(one, values.LoanEntry)), None)
+    entry = _entry(held)
     said = {} if entry is None else _columns(entry, settings)
     return [column for column, value in said.items() if column in written and written[column] != value]
 
@@ -79,6 +93,10 @@ def _columns(entry: values.LoanEntry, settings: Stepfi) -> Mapping[str, Value]:
         "amount": amounts.to_app(entry.total_amount, decimals=decimals),
         "guarantee": amounts.to_app(entry.guarantee_amount, decimals=decimals),
     }
+
+
+def _entry(held: Held | None) -> values.LoanEntry | None:
+    return next((one for one in _read(held) if isinstance(one, values.LoanEntry)), None)
 
 
 def _read(held: Held | None) -> tuple[object, ...]:

@@ -15,6 +15,7 @@ from sweeper.digest import spec
 from sweeper.digest.match import Ids
 from sweeper.digest.spec import Digest
 from sweeper.model import Finding, Row
+from sweeper.spot_checks import Checked
 from sweeper.stepfi import loan_candidates, loan_confirm, loan_rules
 from sweeper.stepfi.loan_links import Links
 from sweeper.stepfi.loan_values import Surroundings
@@ -34,7 +35,7 @@ FROM chain.creditlines AS counter WHERE counter.contract = :contract
 """)
 
 _STORED = text("""
-SELECT loan_id, borrower, vendor, status, remaining_balance, total_amount, guarantee_amount
+SELECT loan_id, position, borrower, vendor, status, remaining_balance, total_amount, guarantee_amount
 FROM chain.loans WHERE contract = :contract AND loan_id = ANY(CAST(CAST(:ids AS text[]) AS numeric[]))
 """)
 
@@ -158,10 +159,37 @@ FROM chain.loans AS entity"""
             if number is not None:
                 held = answered.get(keys[number])
                 finding = loan_confirm.judge(  # noqa: PLW2901 - the finding, judged
-                    finding, number, held, stored=stored.get(number), counter=counter, settings=self._settings
+                    finding,
+                    number,
+                    held,
+                    stored=stored.get(number),
+                    counter=counter,
+                    watermark=context.watermark.ledger,
+                    settings=self._settings,
                 )
             confirmed.append(finding)
         return confirmed
+
+    async def spot_check(self, context: Context, keys: Sequence[str]) -> list[Checked]:
+        """Hold the loans' entries against our tables; the counter is asked for only where an entry is missing."""
+        numbers = {key: int(key.rpartition(":")[2]) for key in keys}
+        asked = {key: entries.loan_key(self._contract, number) for key, number in numbers.items()}
+        answered = await questions.ask(context, list(asked.values()))
+        counter = None
+        if any(held.xdr is None for held in answered.values()):
+            instance = entries.instance_key(self._contract)
+            counter = loan_confirm.counter((await questions.ask(context, [instance])).get(instance))
+        stored = await self._stored(context, list(numbers.values()))
+        return [
+            Checked.of(
+                key,
+                held := answered.get(asked[key]),
+                loan_confirm.compare(
+                    number, held, stored=stored.get(number), counter=counter, watermark=context.watermark.ledger
+                ),
+            )
+            for key, number in numbers.items()
+        ]
 
     async def _stored(self, context: Context, numbers: Sequence[int]) -> dict[int, Row]:
         """What our tables say of the loans, in the chain's own words."""

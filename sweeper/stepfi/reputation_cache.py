@@ -9,13 +9,26 @@ from sqlalchemy import text
 from shared import errors, ledger_entry
 from shared.stepfi import entries, statuses, values
 from shared.stepfi.events import Role
-from sweeper import app_access, questions
+from sweeper import app_access, contradiction, questions
 from sweeper.comparison import Case, KeyRange
 from sweeper.context import Context
+from sweeper.contradiction import Verdict
 from sweeper.digest import spec
 from sweeper.digest.spec import Digest
 from sweeper.model import Answer, Both, Finding, Row, Value
+from sweeper.spot_checks import Checked
 from sweeper.stepfi.wallets import ByWallet, Rule, Surroundings
+
+_SCORE = "CASE WHEN entity.position < map.position THEN 0 ELSE entity.score END"
+_FROM = "FROM chain.scores AS entity LEFT JOIN chain.reputation_maps AS map ON map.contract = entity.contract"
+# Who is not in our tables has 0, once the whole map was read.
+_STORED = text(f"""
+SELECT wanted.wallet, greatest(entity.position, map.position) AS position,
+  CASE WHEN entity.key IS NOT NULL THEN {_SCORE} WHEN map.key IS NOT NULL THEN 0 END AS score
+FROM unnest(CAST(:wallets AS text[])) AS wanted (wallet)
+LEFT JOIN chain.scores AS entity ON entity.contract = :contract AND entity.user_address = wanted.wallet
+LEFT JOIN chain.reputation_maps AS map ON map.contract = :contract
+""")
 
 
 class ReputationCache(ByWallet):
@@ -24,6 +37,7 @@ class ReputationCache(ByWallet):
     table = "reputation_cache"
     expected_table = "chain.scores"
     row_key = "wallet_address"
+    spot_whole = True  # all scores stand in one entry
     required = ("id", "user_id", "wallet_address", "score", "tier", "last_synced_at", "updated_at")
 
     def app_query(self, _: Context) -> str:
@@ -33,13 +47,12 @@ class ReputationCache(ByWallet):
         )
 
     def expected_query(self) -> tuple[str, Mapping[str, Any]]:
-        score = "CASE WHEN entity.position < map.position THEN 0 ELSE entity.score END"
         query = f"""
-SELECT entity.key, entity.position, entity.user_address AS wallet_address, {score} AS score,
-  {statuses.tier_sql(f"({score})", low="low")} AS tier,
+SELECT entity.key, entity.position, entity.user_address AS wallet_address, {_SCORE} AS score,
+  {statuses.tier_sql(f"({_SCORE})", low="low")} AS tier,
   (SELECT to_timestamp(min(change.closed_at)) FROM chain.score_changes AS change
    WHERE change.contract = entity.contract AND change.user_address = entity.user_address) AS created_at
-FROM chain.scores AS entity LEFT JOIN chain.reputation_maps AS map ON map.contract = entity.contract"""
+{_FROM}"""
         return query, {"low": self._settings.low_tier}
 
     def key_range(self) -> KeyRange:
@@ -72,10 +85,35 @@ FROM chain.scores AS entity LEFT JOIN chain.reputation_maps AS map ON map.contra
         """Everybody's score is in one entry: one question for all of them."""
         if not findings:
             return []
+        held, scores = await self._ask(context)
+        stored = await self._stored(context, [_wallet(one) for one in findings])
+        watermark = context.watermark.ledger
+        return [
+            _judge_score(one, held, scores, stored=stored.get(_wallet(one)), watermark=watermark) for one in findings
+        ]
+
+    async def spot_check(self, context: Context, keys: Sequence[str]) -> list[Checked]:
+        """Hold the map of scores against our tables."""
+        held, scores = await self._ask(context)
+        wallets = {key: key.rpartition(":")[2] for key in keys}
+        stored = await self._stored(context, list(wallets.values()))
+        return [
+            Checked.of(
+                key, held, _compare(wallet, held, scores, stored.get(wallet), watermark=context.watermark.ledger)
+            )
+            for key, wallet in wallets.items()
+        ]
+
+    async def _ask(self, context: Context) -> tuple[questions.Held | None, dict[str, int] | None]:
         key = entries.instance_key(self._settings.reputation or "")
         held = (await questions.ask(context, [key])).get(key)
-        scores = _score_map(held)
-        return [_judge_score(finding, held, scores) for finding in findings]
+        return held, _score_map(held)
+
+    async def _stored(self, context: Context, wallets: Sequence[str]) -> dict[str, Row]:
+        """What our tables say of the users' scores, and since when."""
+        parameters = {"contract": self._settings.reputation, "wallets": list(wallets)}
+        async with context.chain.connect() as connection:
+            return {row.wallet: dict(row._mapping) for row in await connection.execute(_STORED, parameters)}
 
 
 def stale_score(case: Case, around: Surroundings) -> Finding | None:
@@ -129,6 +167,7 @@ def missing_score(case: Case, around: Surroundings) -> Finding | None:
         row_id=None,
         entity=f"user:{wallet}",
         words=f"{words}, nor for the user, and users are never made." if user is None else f"{words}.",
+        evidence={"known_at": expected["position"]},
         insert=None if user is None else insert,
         chain_key=expected["key"],
     )
@@ -144,16 +183,46 @@ def _score_map(held: questions.Held | None) -> dict[str, int] | None:
     return next((dict(one.scores) for one in told if isinstance(one, values.ScoreMapEntry)), None)
 
 
-def _judge_score(finding: Finding, held: questions.Held | None, scores: dict[str, int] | None) -> Finding:
-    if held is None or scores is None:
-        return replace(finding, answer=Answer.UNKNOWN).with_evidence(chain="no node gave the scores")
-    wallet = (finding.entity or "").removeprefix("user:")
-    now = scores.get(wallet, 0)
-    source: Mapping[str, Value] = finding.update or finding.insert or {"score": now}
-    same = now == source["score"]
-    chain = (
-        "the entry says the same as our tables" if same else f"the entry says {now}: it has moved on from our tables"
+def _wallet(finding: Finding) -> str:
+    return (finding.entity or "").removeprefix("user:")
+
+
+def _compare(
+    wallet: str,
+    held: questions.Held | None,
+    scores: Mapping[str, int] | None,
+    stored: Row | None,
+    *,
+    watermark: int,
+) -> Verdict:
+    """The map is whole: who is not in it has 0. The entry holds more than scores, so it may be newer than they are."""
+    now = (scores or {}).get(wallet, 0)
+    known = None if stored is None else stored["score"]
+    return contradiction.judge(
+        held,
+        readable=scores is not None,
+        differing=["score"] if known is not None and known != now else [],
+        known_at=None if stored is None else stored["position"],
+        watermark=watermark,
     )
-    return replace(finding, answer=Answer.CONFIRMED if same else Answer.UNKNOWN).with_evidence(
-        chain=chain, **held.evidence()
+
+
+def _judge_score(
+    finding: Finding,
+    held: questions.Held | None,
+    scores: Mapping[str, int] | None,
+    *,
+    stored: Row | None,
+    watermark: int,
+) -> Finding:
+    """What is to be written has to be what the entry says: our tables may have moved on since the comparison."""
+    wallet = _wallet(finding)
+    answer, chain, contradicts = _compare(wallet, held, scores, stored, watermark=watermark)
+    now = (scores or {}).get(wallet, 0)
+    source: Mapping[str, Value] = finding.update or finding.insert or {"score": now}
+    if answer is Answer.CONFIRMED and now != source["score"]:
+        answer, chain = Answer.UNKNOWN, f"the score has moved on since it was compared: it is {now}"
+    proof = {} if held is None else held.evidence()
+    return replace(finding, answer=answer, contradicted_by=held if contradicts else None).with_evidence(
+        chain=chain, **proof
     )

@@ -4,16 +4,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from sqlalchemy import text
+
 from shared import errors, ledger_entry
 from shared.stepfi import entries, statuses, values
 from shared.stepfi.events import Role
-from sweeper import questions
-from sweeper.comparison import Case, KeyRange, pages
+from sweeper import contradiction, questions
+from sweeper.comparison import Case, KeyRange
 from sweeper.context import Context
+from sweeper.contradiction import Verdict
 from sweeper.digest import spec
 from sweeper.digest.spec import Digest
 from sweeper.model import Answer, Both, Finding, Row
+from sweeper.spot_checks import Checked
 from sweeper.stepfi.wallets import ByWallet, Rule, Surroundings
+
+_STORED = text("""
+SELECT vendor, position, status FROM chain.vendors
+WHERE contract = :contract AND vendor = ANY(CAST(:wallets AS text[]))
+""")
 
 
 class Vendors(ByWallet):
@@ -57,12 +66,38 @@ FROM chain.vendors AS entity"""
 
     async def confirm(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:
         """Read the vendors' entries."""
-        registry = self._settings.vendor_registry or ""
-        keys = {one.identity: entries.vendor_key(registry, _wallet(one)) for one in findings}
-        answered: dict[str, questions.Held] = {}
-        for some in pages(list(keys.values()), len(keys) or 1):
-            answered |= await questions.ask(context, some)
-        return [_judge_vendor(finding, answered.get(keys[finding.identity])) for finding in findings]
+        keys = {one.identity: entries.vendor_key(self._registry, _wallet(one)) for one in findings}
+        answered = await questions.ask(context, list(keys.values()))
+        stored = await self._stored(context, [_wallet(one) for one in findings])
+        watermark = context.watermark.ledger
+        return [
+            _judge_vendor(one, answered.get(keys[one.identity]), stored=stored.get(_wallet(one)), watermark=watermark)
+            for one in findings
+        ]
+
+    async def spot_check(self, context: Context, keys: Sequence[str]) -> list[Checked]:
+        """Hold the vendors' entries against our tables."""
+        wallets = {key: key.rpartition(":")[2] for key in keys}
+        asked = {key: entries.vendor_key(self._registry, wallet) for key, wallet in wallets.items()}
+        answered = await questions.ask(context, list(asked.values()))
+        stored = await self._stored(context, list(wallets.values()))
+        return [
+            Checked.of(
+                key,
+                held := answered.get(asked[key]),
+                _compare(held, stored.get(wallet), watermark=context.watermark.ledger),
+            )
+            for key, wallet in wallets.items()
+        ]
+
+    @property
+    def _registry(self) -> str:
+        return self._settings.vendor_registry or ""
+
+    async def _stored(self, context: Context, wallets: Sequence[str]) -> dict[str, Row]:
+        async with context.chain.connect() as connection:
+            rows = await connection.execute(_STORED, {"contract": self._registry, "wallets": list(wallets)})
+            return {row.vendor: dict(row._mapping) for row in rows}
 
 
 def stale_vendor(case: Case, around: Surroundings) -> Finding | None:
@@ -88,18 +123,38 @@ def _wallet(finding: Finding) -> str:
     return (finding.chain_key or "").rpartition(":")[2]
 
 
-def _judge_vendor(finding: Finding, held: questions.Held | None) -> Finding:
-    entry = None
-    if held is not None and held.xdr is not None:
-        try:
-            told = entries.read(Role.VENDOR_REGISTRY, ledger_entry.read_entry(held.xdr))
-            entry = next((one for one in told if isinstance(one, values.VendorEntry)), None)
-        except errors.Undecodable:
-            entry = None
-    if held is None or entry is None:
-        return replace(finding, answer=Answer.UNKNOWN).with_evidence(chain="no node gave a readable entry")
-    same = statuses.app_vendor_status(entry.status) == finding.update["status"]
-    chain = "the entry says the same as our tables" if same else f"the entry says {entry.status}: it has moved on"
-    return replace(finding, answer=Answer.CONFIRMED if same else Answer.UNKNOWN).with_evidence(
-        chain=chain, **held.evidence()
+def _entry(held: questions.Held | None) -> values.VendorEntry | None:
+    if held is None or held.xdr is None:
+        return None
+    try:
+        told = entries.read(Role.VENDOR_REGISTRY, ledger_entry.read_entry(held.xdr))
+    except errors.Undecodable:
+        return None
+    return next((one for one in told if isinstance(one, values.VendorEntry)), None)
+
+
+def _compare(held: questions.Held | None, stored: Row | None, *, watermark: int) -> Verdict:
+    entry = _entry(held)
+    known = None if stored is None else stored["status"]
+    differs = entry is not None and known is not None and entry.status != known
+    return contradiction.judge(
+        held,
+        readable=entry is not None,
+        differing=["status"] if differs else [],
+        known_at=None if stored is None else stored["position"],
+        watermark=watermark,
+    )
+
+
+def _judge_vendor(finding: Finding, held: questions.Held | None, *, stored: Row | None, watermark: int) -> Finding:
+    """What is to be written has to be what the entry says: our tables may have moved on since the comparison."""
+    answer, chain, contradicts = _compare(held, stored, watermark=watermark)
+    entry = _entry(held)
+    if answer is Answer.CONFIRMED and entry is not None:
+        said = statuses.app_vendor_status(entry.status)
+        if said != finding.update["status"]:
+            answer, chain = Answer.UNKNOWN, f"the vendor has moved on since it was compared: it is {entry.status}"
+    proof = {} if held is None else held.evidence()
+    return replace(finding, answer=answer, contradicted_by=held if contradicts else None).with_evidence(
+        chain=chain, **proof
     )

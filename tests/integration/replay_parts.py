@@ -12,10 +12,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import migrations
-from shared import chain_tables, frames, kafka, position
+from shared import chain_tables, frames, kafka, position, same_log
 from shared import database as databases
 from shared.settings import EngineSettings, Kafka, Network
-from streams import alignment, replay, topic
+from streams import replay, topic
 from streams.application import Application
 from streams.apply import Applier, Record
 from tests.integration import stream_parts as parts
@@ -41,7 +41,7 @@ class Deployment:
         """Apply the log from where the tables stand, in batches of any size; gives the next offset."""
         log = await records(self.settings.kafka)
         live = applier(self)
-        at = await alignment.next_offset(self.engine, partition=PARTITION)
+        at = await same_log.next_offset(self.engine, partition=PARTITION)
         for start, stop in cuts(at, len(log) if until is None else until, chance):
             at = (await live.apply(PARTITION, log[start:stop])).next_offset
         return at

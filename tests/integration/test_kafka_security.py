@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from migrations import runner as migrations
 from shared import database as databases
-from shared import errors, kafka
+from shared import errors, kafka, same_log
 from shared.settings import Kafka
-from streams import alignment, topic
+from streams import topic
 from streams.apply import Applier
 from streams.worker import Worker
 from tests.integration import stream_parts as parts
@@ -68,7 +68,7 @@ async def test_a_frame_goes_all_the_way(
     try:
 
         async def applied() -> bool:
-            return task.done() or await alignment.next_offset(engine, partition=PARTITION) == 1
+            return task.done() or await same_log.next_offset(engine, partition=PARTITION) == 1
 
         await until(applied)
         assert not task.done(), task.exception()

@@ -7,10 +7,9 @@ import pytest
 from sqlalchemy import text
 
 from deploy import stack
-from shared import errors, frames
+from shared import errors, frames, same_log
 from shared import kafka as kafka_clients
 from shared.database import MIGRATION_LOCK
-from streams import alignment
 from streams.apply import Applied, Batch, Record
 from streams.replay import build, exchange
 from streams.worker import Worker
@@ -80,7 +79,7 @@ async def _swap_while_it_grows(world: Deployment, log: Sequence[frames.Frame]) -
         async def reached() -> bool:
             if working.done():
                 working.result()
-            return await alignment.next_offset(world.engine, partition=parts.PARTITION) >= offset
+            return await same_log.next_offset(world.engine, partition=parts.PARTITION) >= offset
 
         await until(reached, seconds=60)
 

@@ -10,7 +10,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from migrations import runner as migrations
-from shared import chain_tables, errors, frames, kafka, position
+from shared import chain_tables, errors, frames, kafka, position, same_log
 from shared import database as databases
 from shared.settings import Kafka
 from streams import alignment, topic
@@ -101,7 +101,7 @@ async def reached(engine: AsyncEngine, offset: int, task: "asyncio.Task[None] | 
     async def condition() -> bool:
         if task is not None and task.done():
             task.result()
-        return await alignment.next_offset(engine, partition=PARTITION) >= offset
+        return await same_log.next_offset(engine, partition=PARTITION) >= offset
 
     await until(condition)
 
@@ -200,7 +200,7 @@ async def test_a_record_that_is_no_frame_stops_the_worker_and_stays(settings: Ka
     with pytest.raises(errors.FrameInvalid, match="offset 4") as caught:
         await asyncio.wait_for(worker(settings, engine, applier(engine)).run(), 30)
     assert caught.value.cure
-    assert (await alignment.next_offset(engine, partition=PARTITION)) in range(5)
+    assert (await same_log.next_offset(engine, partition=PARTITION)) in range(5)
     with pytest.raises(errors.FrameInvalid, match="offset 4"):  # a restart does not get past it either
         await asyncio.wait_for(worker(settings, engine, applier(engine)).run(), 30)
 

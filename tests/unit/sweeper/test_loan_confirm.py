@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared import position
 from shared.stepfi.events import Role
 from shared.stepfi.settings import Stepfi
 from sweeper.model import Answer, Finding
@@ -18,6 +19,7 @@ from tests.unit.sweeper.loan_cases import NOW
 SETTINGS = Stepfi(amount_decimals=7)
 STORED = {
     "loan_id": Decimal(7),
+    "position": position.end_of(35),
     "borrower": BORROWER,
     "vendor": VENDOR,
     "status": "Active",
@@ -29,7 +31,7 @@ STORED = {
 
 def held(entry: Any = None, *, live_until: int | None = 5000) -> Held:
     xdr = None if entry is None else entry.xdr
-    return Held(xdr=xdr, last_modified=40, live_until=live_until, ledger=50, node="https://one")
+    return Held(key="k", xdr=xdr, last_modified=40, live_until=live_until, ledger=50, node="https://one")
 
 
 def finding(**changed: Any) -> Finding:
@@ -46,10 +48,14 @@ def finding(**changed: Any) -> Finding:
     return Finding(**values | changed)
 
 
-def judged(one: Finding, entry: Held | None, *, stored: Any = STORED, counter: int | None = 12) -> Finding:
+def judged(
+    one: Finding, entry: Held | None, *, stored: Any = STORED, counter: int | None = 12, watermark: int = 39
+) -> Finding:
     number = loan_confirm.number_of(one)
     assert number is not None
-    return loan_confirm.judge(one, number, entry, stored=stored, counter=counter, settings=SETTINGS)
+    return loan_confirm.judge(
+        one, number, entry, stored=stored, counter=counter, watermark=watermark, settings=SETTINGS
+    )
 
 
 def test_an_entry_that_says_the_same_confirms_with_its_proof() -> None:
@@ -88,6 +94,39 @@ def test_an_entry_that_differs_proves_nothing_against_either(changed: dict[str, 
     archived = judged(finding(), held(stepfi.loan_entry(**changed), live_until=0))
     assert archived.answer is Answer.UNKNOWN
     assert "is archived and differs" in archived.evidence["chain"]
+
+
+def test_an_entry_that_the_watermark_vouches_for_contradicts_our_tables() -> None:
+    other = held(stepfi.loan_entry(status=unit("Paid")))
+    one = judged(finding(), other, watermark=40)
+    assert one.answer is Answer.UNKNOWN
+    assert one.contradicted_by == other
+    assert one.evidence["chain"] == "the entry contradicts our tables in status: it stands so since ledger 40"
+
+
+@pytest.mark.parametrize(
+    ("changed", "stored", "watermark"),
+    [
+        ({}, STORED, 39),
+        ({"live_until": 0}, STORED, 40),
+        ({"last_modified": None}, STORED, 40),
+        ({"ledger": 40}, {**STORED, "position": position.end_of(40)}, 40),
+    ],
+    ids=["behind the watermark", "archived", "without its ledger", "not newer than our tables"],
+)
+def test_an_entry_that_differs_for_another_reason_contradicts_nothing(
+    changed: dict[str, Any], stored: Any, watermark: int
+) -> None:
+    other = replace(held(stepfi.loan_entry(status=unit("Paid"))), **changed)
+    one = judged(finding(), other, stored=stored, watermark=watermark)
+    assert (one.answer, one.contradicted_by) == (Answer.UNKNOWN, None)
+
+
+def test_a_loan_that_our_tables_lack_contradicts_them_though_its_row_claims_what_they_cannot_know() -> None:
+    claim = finding(drift_class="absent_on_chain", entity="loan:7", chain_key=None, update={})
+    entry = held(stepfi.loan_entry())
+    assert judged(claim, entry, stored=None, watermark=40).contradicted_by == entry
+    assert judged(claim, entry, stored=None, watermark=39).contradicted_by is None
 
 
 def test_an_archived_entry_that_says_the_same_is_as_good_as_a_live_one() -> None:
@@ -158,6 +197,7 @@ class TestMovedOn:
                 entry,
                 stored=stored,
                 counter=12,
+                watermark=39,
                 settings=Stepfi(cancelled_status=word),
             )
             assert one.answer is answer
@@ -171,6 +211,13 @@ class TestAbsent:
         one = judged(replace(self.claim, entity=entity), held(None), stored=None)
         assert one.answer is Answer.ABSENT
         assert one.evidence["chain"] == "the contract has given out loans 1 to 12"
+
+    def test_a_loan_of_our_tables_that_the_counter_rules_out_is_written_nowhere(self) -> None:
+        """One of the two is wrong; a row that is missing for it is not made by either."""
+        missing = finding(drift_class="missing_row", row_id=None, entity="loan:13", chain_key="loan:C:13", update={})
+        one = judged(missing, held(None), stored={**STORED, "loan_id": Decimal(13)})
+        assert one.answer is Answer.UNKNOWN
+        assert one.evidence["chain"] == "our tables have the loan, though the contract has given out loans 1 to 12"
 
     @pytest.mark.parametrize(("number", "counter"), [(12, 12), (1, 12), (13, None), (1, 13)])
     def test_a_number_that_was_given_out_is_not_absent_though_no_entry_is_there(

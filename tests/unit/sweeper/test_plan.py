@@ -96,6 +96,14 @@ class TestDecision:
         assert decided(finding(update={})) == (REPORT, Outcome.REPORTED)
         assert decided(finding(update={}, insert={"loan_id": "1"})) == (REPAIR, Outcome.PROPOSED)
 
+    def test_a_row_that_flaps_is_reported_and_keeps_what_policy_would_do(self) -> None:
+        flaps = {"flapping": {"repaired_times": 3, "since": "2026-09-01T00:00:00Z"}}
+        assert decided(finding(evidence=flaps)) == (REPAIR, Outcome.REPORTED)
+        assert decided(finding(drift_class="app_ahead_of_chain", evidence=flaps)) == (PROPOSE, Outcome.REPORTED)
+        assert decided(finding(drift_class="forged_owner", evidence=flaps)) == (REPORT, Outcome.REPORTED)
+        assert decided(finding(evidence=flaps, answer=Answer.UNKNOWN)) == (REPAIR, Outcome.UNKNOWN)
+        assert planned(finding(evidence=flaps)).to_write == ()
+
     def test_a_row_that_is_missing_is_proposed_and_not_written(self) -> None:
         one = finding(drift_class="missing_row", row_id=None, update={}, insert={"loan_id": "1"})
         assert decided(one) == (PROPOSE, Outcome.PROPOSED)

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from stellar_sdk import scval as sdk
 
+from shared import position
 from shared.stepfi.events import Role
 from sweeper.comparison import Case
 from sweeper.model import Answer, Both, Finding, Row
@@ -47,7 +48,7 @@ def the(finding: Finding | None) -> Finding:
 
 def held(entry: Any, *, live_until: int = 5000) -> Held:
     xdr = None if entry is None else entry.xdr
-    return Held(xdr=xdr, last_modified=40, live_until=live_until, ledger=50, node="https://one")
+    return Held(key="k", xdr=xdr, last_modified=40, live_until=live_until, ledger=50, node="https://one")
 
 
 class TestGrace:
@@ -63,6 +64,7 @@ class TestGrace:
 
 class TestVendors:
     row: ClassVar[Row] = {"id": ROW, "wallet_address": VENDOR, "status": "pending", "updated_at": LONG_AGO}
+    stored: ClassVar[Row] = {"vendor": VENDOR, "position": position.end_of(35), "status": "Approved"}
 
     def expected(self, chain: str | None) -> Row:
         word = None if chain is None else chain.lower()
@@ -101,14 +103,32 @@ class TestVendors:
         self, fields: dict[str, Any], live_until: int, answer: Answer
     ) -> None:
         entry = stepfi.vendor_entry(name=stepfi.text("Books"), **fields)
-        assert vendors._judge_vendor(the(self.found()), held(entry, live_until=live_until)).answer is answer
+        judged = vendors._judge_vendor(
+            the(self.found()), held(entry, live_until=live_until), stored=self.stored, watermark=39
+        )
+        assert judged.answer is answer
+        assert judged.contradicted_by is None  # the entry changed behind the watermark
+
+    def test_an_entry_that_the_watermark_vouches_for_contradicts_our_tables(self) -> None:
+        entry = held(stepfi.vendor_entry(name=stepfi.text("Books"), status=u32(2)))
+        judged = vendors._judge_vendor(the(self.found()), entry, stored=self.stored, watermark=40)
+        assert judged.answer is Answer.UNKNOWN
+        assert judged.contradicted_by == entry
+
+    def test_tables_that_moved_on_with_the_entry_confirm_no_finding_of_before(self) -> None:
+        entry = held(stepfi.vendor_entry(name=stepfi.text("Books"), status=u32(2)))
+        stored = {**self.stored, "status": "Suspended"}
+        judged = vendors._judge_vendor(the(self.found()), entry, stored=stored, watermark=40)
+        assert (judged.answer, judged.contradicted_by) == (Answer.UNKNOWN, None)
 
     def test_no_entry_is_no_answer(self) -> None:
         for silence in (None, held(None), held(None, live_until=0)):
-            assert vendors._judge_vendor(the(self.found()), silence).answer is Answer.UNKNOWN
+            judged = vendors._judge_vendor(the(self.found()), silence, stored=self.stored, watermark=39)
+            assert judged.answer is Answer.UNKNOWN
 
 
 class TestReputation:
+    stored: ClassVar[Row] = {"wallet": BORROWER, "position": position.end_of(35), "score": 65}
     row: ClassVar[Row] = {
         "id": ROW,
         "wallet_address": BORROWER,
@@ -211,11 +231,16 @@ class TestReputation:
         entry = held(stepfi.instance(Role.REPUTATION, {"SCORES": sdk.to_map(pairs)}))
         found = reputation_cache._score_map(entry)
         for finding in (the(self.stale(self.expected())), the(self.missing(self.expected()))):
-            assert reputation_cache._judge_score(finding, entry, found).answer is answer
+            judged = reputation_cache._judge_score(finding, entry, found, stored=self.stored, watermark=39)
+            assert (judged.answer, judged.contradicted_by) == (answer, None)
+            vouched = reputation_cache._judge_score(finding, entry, found, stored=self.stored, watermark=40)
+            assert (vouched.contradicted_by == entry) is (answer is Answer.UNKNOWN)
 
     def test_a_user_that_the_map_lost_is_confirmed_to_have_zero(self) -> None:
         entry = held(stepfi.instance(Role.REPUTATION, {"SCORES": sdk.to_map({})}))
-        judged = reputation_cache._judge_score(the(self.stale(None)), entry, reputation_cache._score_map(entry))
+        found = reputation_cache._score_map(entry)
+        stored = {**self.stored, "score": 0}
+        judged = reputation_cache._judge_score(the(self.stale(None)), entry, found, stored=stored, watermark=39)
         assert judged.answer is Answer.CONFIRMED
 
     def test_without_a_map_nobody_is_judged(self) -> None:
@@ -223,7 +248,8 @@ class TestReputation:
         for silence in (None, held(None), held(broken), held(stepfi.loan_entry())):
             found = reputation_cache._score_map(silence)
             assert found is None
-            judged = reputation_cache._judge_score(the(self.stale(self.expected())), silence, found)
+            finding = the(self.stale(self.expected()))
+            judged = reputation_cache._judge_score(finding, silence, found, stored=self.stored, watermark=40)
             assert judged.answer is Answer.UNKNOWN
 
 
