@@ -17,7 +17,7 @@ from shared.settings import EngineSettings
 from sweeper import app_access, app_schema, classes, runs
 from sweeper.context import Context, Subject
 from sweeper.pace import Pace
-from sweeper.report import Extent, Mode
+from sweeper.report import Extent, Mode, SpotCoverage
 
 OnRequest = Callable[[str, str], None]
 Progress = Callable[[str], None]
@@ -47,6 +47,7 @@ class Session:
     context: Context
     chosen: list[Subject]
     settings: EngineSettings
+    spot_coverage: dict[str, SpotCoverage] = field(default_factory=dict)
 
 
 @asynccontextmanager

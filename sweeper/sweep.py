@@ -1,6 +1,7 @@
 """One sweep, from the lock to the report:
 
-survey both sides, settle (look again after a while), confirm by the chain, plan, repair, verify, report
+survey both sides, check some of what looks right, settle (look again after a while), confirm by the chain, plan, repair,
+verify, report
 """
 
 import asyncio
@@ -9,8 +10,9 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 
+from shared import coverage_store
 from shared.settings import EngineSettings
-from sweeper import changed, plan, repair, runs, session
+from sweeper import changed, flapping, observe, plan, repair, runs, session, settling, sightings, spotting
 from sweeper.context import Context, Since, Subject
 from sweeper.model import Finding, Outcome
 from sweeper.report import Extent, Mode, Report, RunStatus
@@ -49,8 +51,9 @@ async def _sweep(one: Session) -> list[Finding]:
     this, context, settings = one.run, one.context, one.settings
     if this.reasons:
         return []
-    found = await _survey(one)
-    findings = await _settle(context, settings, one.chosen, found)
+    found, is_whole = await _survey(one)
+    await _spot_check(one, found)
+    findings = await _settle(one, found, is_whole=is_whole)
     looked = any(rows.app_rows or rows.expected_rows for rows in context.compared.values())
     if not looked and this.extent is not Extent.CHANGED:
         this.reasons.append("nothing was compared: neither side has rows")
@@ -63,12 +66,13 @@ async def _sweep(one: Session) -> list[Finding]:
         return list(planned.findings)
     context.say(f"repairing {len(to_write)} rows")
     done = await repair.repair(context, to_write, journal=runs.Journal(context.chain, this.run_id))
+    await sightings.over(context.chain, [finding for finding in done if finding.outcome is Outcome.REPAIRED])
     outcome = {finding.identity: finding for finding in done}
     return [outcome.get(finding.identity, finding) for finding in planned.findings]
 
 
-async def _survey(one: Session) -> dict[str, list[Finding]]:
-    """All that differs by table, up to the limit; a scan that did not see its canary has failed."""
+async def _survey(one: Session) -> tuple[dict[str, list[Finding]], bool]:
+    """All that differs by table, and whether it is all: there is a limit. A scan that did not see its canary has failed."""
     this, context = one.run, one.context
     since = await _since(one) if this.extent is Extent.CHANGED else None
     left = one.settings.sweep.max_findings
@@ -84,14 +88,28 @@ async def _survey(one: Session) -> dict[str, list[Finding]]:
                         f"more than {one.settings.sweep.max_findings} rows differ (CHAINTRUE_SWEEP__MAX_FINDINGS): "
                         "the rest was not looked at; are both databases those of one application?"
                     )
-                    return found
+                    return found, False
                 findings.append(finding)
                 left -= 1
         if not context.canaries.get(subject.table, False):
             this.failures.append(
                 f"the canary in {subject.table} was not found: the comparison sees no drift, so nothing it says counts"
             )
-    return found
+    return found, not this.failures
+
+
+async def _spot_check(one: Session, found: dict[str, list[Finding]]) -> None:
+    """Ask the chain about some entities whose rows look right; what follows from that is added to what was found."""
+    context = one.context
+    context.say("asking the chain about rows that look right")
+    told = await spotting.run(context, one.chosen, found, settings=one.settings.kafka)
+    context.answers += told.answers
+    one.spot_coverage.update(told.coverage)
+    one.run.notes.extend(told.notes)
+    known = {finding.identity for findings in found.values() for finding in findings}
+    for finding in told.findings:
+        if finding.identity not in known:
+            found.setdefault(finding.table, []).append(finding)
 
 
 async def _since(one: Session) -> Since | None:
@@ -103,29 +121,46 @@ async def _since(one: Session) -> Since | None:
     return start.since
 
 
-async def _settle(
-    context: Context,
-    settings: EngineSettings,
-    chosen: Sequence[Subject],
-    found: dict[str, list[Finding]],
-) -> list[Finding]:
-    """What is found again after the settle time, with the chain's answer to it. Measured by our own monotonic clock alone."""
-    if not any(found.values()):
+async def _settle(one: Session, found: dict[str, list[Finding]], *, is_whole: bool) -> list[Finding]:
+    """What is found again, unchanged, once it has stood for the settle time (in this run or since an earlier one), with the
+    chain's answer to it."""
+    context, every = one.context, [finding for findings in found.values() for finding in findings]
+    first = await sightings.note(context.chain, every, whole=list(found) if is_whole else ())
+    if not every:
         return []
-    until = time.monotonic() + settings.sweep.settle_seconds
+    until = time.monotonic() + settling.remaining(first, settle_seconds=one.settings.sweep.settle_seconds)
     while (left := until - time.monotonic()) > 0:
-        context.say(f"{sum(map(len, found.values()))} rows differ: looking again in {left:.0f} s")
+        context.say(f"{len(every)} rows differ: looking again in {left:.0f} s")
         await asyncio.sleep(min(left, 1.0))
-    findings: list[Finding] = []
-    for subject in chosen:
-        if not found[subject.table]:
-            continue
+    subjects = [subject for subject in one.chosen if found.get(subject.table)]
+    again = [finding for subject in subjects for finding in await subject.look_again(context, found[subject.table])]
+    second = await sightings.note(context.chain, again, looked_at=map(sightings.place, every))
+    counted = settling.settled(first, second, again, watermark=await _watermark(context))
+    one.run.notes.extend(counted.notes)
+    return await _confirm(one, subjects, counted.findings)
+
+
+async def _watermark(context: Context) -> int:
+    """The ledger that is vouched for by now: what the second look read may be newer than what the run began with."""
+    async with context.chain.connect() as connection:
+        now = await coverage_store.watermark(connection, scope=context.scope)
+    return 0 if now is None else now.ledger
+
+
+async def _confirm(one: Session, subjects: Sequence[Subject], findings: Sequence[Finding]) -> list[Finding]:
+    """The findings with the chain's answer; where that contradicts our tables these are mended first, by the log."""
+    context, sweep = one.context, one.settings.sweep
+    asked: list[Finding] = []
+    for subject in subjects:
         context.say(f"asking the chain about {subject.table}")
-        again = await subject.look_again(context, found[subject.table])
-        confirmed = await subject.confirm(context, again)
-        context.answers.update(one.answer for one in confirmed if one.answer is not None)
-        findings += confirmed
-    return findings
+        asked += await subject.confirm(context, [finding for finding in findings if finding.table == subject.table])
+    confirmed = await observe.mend(context, subjects, asked, settings=one.settings.kafka)
+    left = {finding.identity for finding in confirmed}
+    await sightings.over(context.chain, [finding for finding in asked if finding.identity not in left])
+    context.answers.update(finding.answer for finding in confirmed if finding.answer is not None)
+    return await flapping.mark(
+        context.chain, confirmed, limit=sweep.flap_limit, window_seconds=sweep.flap_window_seconds
+    )
 
 
 async def _report(one: Session, findings: Sequence[Finding]) -> Report:
@@ -145,6 +180,7 @@ async def _report(one: Session, findings: Sequence[Finding]) -> Report:
         watermark_ledger=context.watermark.ledger or None,
         compared=context.compared,
         spot_checks=context.answers,
+        spot_coverage=one.spot_coverage,
         findings=findings,
         reasons=[*this.failures, *this.reasons],
         notes=this.notes,

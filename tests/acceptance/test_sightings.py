@@ -1,0 +1,74 @@
+"""What a sweep remembers of the sweeps before it: how long a row drifts, and that it was repaired again and again."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from deploy import localnet, stack
+from tests import services
+from tests.acceptance.conftest import World, deployment
+
+HOUR = {"CHAINTRUE_SWEEP__SETTLE_SECONDS": "3600"}
+
+
+@pytest.fixture(scope="module")
+async def mirror(kafka: services.RunningKafka, postgres: stack.Databases) -> AsyncIterator[World]:
+    """A deployment whose stream has read and observed everything, and was stopped."""
+    async with deployment(kafka, postgres, localnet.STORY) as world:
+        assert (await world.run("migrate")).code == 0
+        async with world.streaming():
+            reached = await world.run("status", "--json", "--wait-ledger", str(world.truth.ledger), "--timeout", "80")
+            assert reached.code == 0, reached.stderr
+            await world.until_observed()
+        yield world
+
+
+async def break_a_loan(world: World, *, by: int = 1) -> Any:
+    """Somebody writes another balance."""
+    connection = await asyncpg.connect(world.app_url)
+    try:
+        return await connection.fetchval(
+            "UPDATE loans SET remaining_balance = remaining_balance + $1 WHERE id = "
+            "(SELECT id FROM loans WHERE status = 'active' ORDER BY loan_id LIMIT 1) RETURNING id::text",
+            by,
+        )
+    finally:
+        await connection.close()
+
+
+async def test_what_an_earlier_run_saw_need_not_be_waited_for(mirror: World) -> None:
+    row_id = await break_a_loan(mirror)
+    first = await mirror.run("sweep", "--json", CHAINTRUE_SWEEP__SETTLE_SECONDS="1")
+    (seen,) = first.json["findings"]
+    assert (first.code, seen["row_id"], seen["outcome"]) == (2, row_id, "proposed")
+    await mirror.own(
+        "UPDATE recon.drift SET first_seen = first_seen - interval '2 h', same_since = same_since - interval '2 h'"
+    )
+    again = await mirror.run("sweep", "--repair", "--json", **HOUR)  # would not end in time if it waited
+    (repaired,) = again.json["findings"]
+    assert (again.code, repaired["outcome"]) == (0, "repaired")
+    assert repaired["evidence"]["first_seen"] < seen["evidence"]["first_seen"]
+    assert (await mirror.own("SELECT count(*) FROM recon.drift WHERE is_there"))[0][0] == 0
+    clean = await mirror.run("sweep", "--json", "--strict", **HOUR)
+    assert (clean.code, clean.json["findings"]) == (0, [])
+
+
+async def test_a_row_that_somebody_writes_back_each_time_is_left_alone_and_remains(mirror: World) -> None:
+    window = {"CHAINTRUE_SWEEP__FLAP_LIMIT": "2"}
+    await mirror.own("UPDATE recon.changes SET recorded_at = recorded_at - interval '30 days'")
+    for _ in range(2):
+        row_id = await break_a_loan(mirror)
+        ended = await mirror.run("sweep", "--repair", "--json", **window)
+        assert (ended.code, ended.json["repaired"]) == (0, 1)
+    assert await break_a_loan(mirror) == row_id
+    before = await mirror.dump()
+    ended = await mirror.run("sweep", "--repair", "--json", **window)
+    (finding,) = ended.json["findings"]
+    assert (ended.code, finding["action"], finding["outcome"]) == (2, "repair", "reported")
+    assert finding["evidence"]["flapping"]["repaired_times"] == 2
+    assert "written back each time" in finding["words"]
+    assert await mirror.dump() == before
+    more = await mirror.run("sweep", "--repair", "--json", CHAINTRUE_SWEEP__FLAP_LIMIT="3")
+    assert (more.code, more.json["repaired"]) == (0, 1)
