@@ -23,7 +23,7 @@ from shared import database, rpc
 from shared.coverage_store import Watermark
 from shared.settings import Database, Sweep
 from streams import fact_partitions
-from sweeper import app_access, app_schema, plan, repair, runs
+from sweeper import app_access, app_schema, lock, plan, repair, runs
 from sweeper.context import Context
 from sweeper.model import Answer, Both, Finding, Outcome
 from sweeper.stepfi import transactions
@@ -62,7 +62,7 @@ class App:
             passphrase=truth().passphrase,
             scope="test",
             settings=Sweep(),
-            lock=cast("runs.Alone", None),
+            lock=cast("lock.Alone", None),
             watermark=Watermark(truth().ledger, closed_at),
             now=datetime(2026, 8, 1, tzinfo=UTC),
             tables={"transactions": app_schema.require(table, "transactions", self.subject.required)},
