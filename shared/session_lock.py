@@ -83,10 +83,8 @@ async def is_own(connection: AsyncConnection, settings: Database) -> bool:
     try:
         for _ in range(PROBES):
             async with engine.connect() as other:
-                between = await _answered(other)
-                after = await _answered(connection)
-            if between == pid or after != pid:
-                return False
+                if await _answered(other) == pid or await _answered(connection) != pid:
+                    return False
     finally:
         await engine.dispose()
     return True

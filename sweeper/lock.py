@@ -10,15 +10,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Executable
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared import errors, session_lock
+from shared import errors, session_lock, transient
 from shared.settings import Database, environment_name
 
 LOCK = 0x7377656570  # any fixed number
 HEARTBEAT_SECONDS = 1.0
-_FAILURES = (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+_FAILURES = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 
 def lost() -> errors.LockLost:
@@ -38,8 +39,25 @@ class Alone:
     async def ensure(self) -> None:
         """Raise LockLost unless the lock is still ours: asked before each batch that is written."""
         async with self._turn:
-            if not self._lost:
-                self._lost = not await self._is_held()
+            await self._ensure()
+
+    async def execute(self, *statements: Executable) -> None:
+        """Run the statements, each by itself, in the session that holds the lock: once that has ended they do nothing."""
+        async with self._turn:
+            await self._ensure()
+            try:
+                async with asyncio.timeout(session_lock.ANSWER_SECONDS):
+                    for statement in statements:
+                        await self._connection.execute(statement)
+            except _FAILURES as error:
+                if not transient.is_transient(error):
+                    raise
+                self._lost = True
+                raise lost() from error
+
+    async def _ensure(self) -> None:
+        if not self._lost:
+            self._lost = not await self._is_held()
         if self._lost:
             raise lost()
 

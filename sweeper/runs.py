@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import recon_tables, transient
 from sweeper import lock
+from sweeper.lock import Alone
 from sweeper.model import Finding
 from sweeper.report import Report, json_value
 
@@ -21,18 +22,17 @@ RUNNING = "running"
 FAIL_SECONDS = 3
 
 
-async def begin(engine: AsyncEngine, *, run_id: UUID, mode: str, extent: str, started_at: datetime) -> None:
-    """Record the run; runs that died without a word are marked so, for the lock says that they are over."""
+async def begin(held: Alone, *, run_id: UUID, mode: str, extent: str, started_at: datetime) -> None:
+    """Record the run; runs that died without a word are marked so, for the lock says that they are over.
+
+    In the session of the lock: one that was lost a moment ago must not declare the next one's run over.
+    """
     runs = recon_tables.runs
-    async with engine.begin() as connection:
-        await connection.execute(
-            update(runs)
-            .where(runs.c.status == RUNNING)
-            .values(status="failed", reason=INTERRUPTED, finished_at=started_at)
-        )
-        await connection.execute(
-            insert(runs).values(run_id=run_id, mode=mode, extent=extent, status=RUNNING, started_at=started_at)
-        )
+    over = update(runs).where(runs.c.status == RUNNING)
+    ours = {"run_id": run_id, "mode": mode, "extent": extent, "status": RUNNING, "started_at": started_at}
+    await held.execute(
+        over.values(status="failed", reason=INTERRUPTED, finished_at=started_at), insert(runs).values(ours)
+    )
 
 
 async def finish(engine: AsyncEngine, report: Report) -> None:

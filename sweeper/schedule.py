@@ -129,10 +129,10 @@ def _ticking(times: Timetable, due: Due, *, make_up: datetime | None) -> Iterato
         due.note(kinds[event.job_id], event.scheduled_run_times[-1])
 
     def tell_next() -> dict[str, str]:
-        found = {extent: scheduler.get_job(extent.value).next_run_time for extent in times}
+        found = {job.id: job.next_run_time for job in scheduler.get_jobs() if job.id != _MISSED}
         for extent, at in found.items():
-            metrics.schedule_next_run_timestamp_seconds.labels(extent.value).set(at.timestamp())
-        return {extent.value: at.isoformat() for extent, at in found.items()}
+            metrics.schedule_next_run_timestamp_seconds.labels(extent).set(at.timestamp())
+        return {extent: at.isoformat() for extent, at in found.items()}
 
     async def tick() -> None:
         """What is due was noted by the listener: it alone is told for which time."""

@@ -68,7 +68,7 @@ async def opened(
     chosen = _choose(subjects, tables)
     run = Run(mode=mode, extent=extent)
     async with database.connect(settings.database, section="database") as chain, lock.alone(settings.database) as held:
-        await runs.begin(chain, run_id=run.run_id, mode=mode, extent=extent, started_at=run.started_at)
+        await runs.begin(held, run_id=run.run_id, mode=mode, extent=extent, started_at=run.started_at)
         try:
             async with held.watched(), _context(settings, scope, subjects, chain, held, run, on_request) as context:
                 await _introspect(context, chosen, subjects, run)
