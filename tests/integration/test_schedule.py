@@ -252,7 +252,7 @@ async def test_a_database_that_is_not_migrated_ends_it_at_the_start(place: Place
 
 async def until_logged(logs: list[Any], event: str, *, count: int = 1) -> None:
     async def logged() -> bool:
-        return sum(line["event"] == event for line in logs) >= count
+        return [line["event"] for line in logs].count(event) >= count
 
     await until(logged)
 
