@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stellar_sdk import StrKey
 
 from deploy import application, cli
 from deploy.commands import sweep
@@ -13,7 +14,6 @@ from deploy.commands import sweep
 yaml: Any = pytest.importorskip("yaml")
 
 DEPLOY = Path(cli.__file__).parent
-CONTRACT = "CAKNWUFCM4ZB3W73TPZCYWBEJUCT4HLWLEGHYZFONSTXMGOMTWFNUZLG"
 SERVICES = sorted((DEPLOY / "systemd").glob("*.service"))
 
 
@@ -56,8 +56,9 @@ def test_its_settings_are_known_and_with_the_contracts_enough(
         (tmp_path / name).write_text(value)
     for one in container["env"]:
         monkeypatch.setenv(one["name"], one["value"].replace(secrets["mountPath"], str(tmp_path)))
-    for name in application.CONTRACT_SETTINGS:
-        monkeypatch.setenv(f"CHAINTRUE_{name.replace('.', '__').upper()}", CONTRACT)
+    for number, name in enumerate(application.CONTRACT_SETTINGS):
+        contract = StrKey.encode_contract(bytes([number] * 32))
+        monkeypatch.setenv(f"CHAINTRUE_{name.replace('.', '__').upper()}", contract)
     settings = application.load(None, *sweep.REQUIRED)
     assert settings.app_database.dsn == held["app-database-url"]
 
