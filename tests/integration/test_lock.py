@@ -214,7 +214,7 @@ class Place:
 
 
 @pytest.fixture
-async def place(postgres: stack.Databases) -> Place:
+async def place(postgres: stack.Databases) -> AsyncIterator[Place]:
     name = uuid.uuid4().hex
     own, app = await postgres.create_database(f"own_{name}"), await postgres.create_database(f"app_{name}")
     settings = EngineSettings(
@@ -226,7 +226,9 @@ async def place(postgres: stack.Databases) -> Place:
     async with databases.connect(settings.database, section="database") as engine:
         await migrations.upgrade(engine)
     await asked(app, "CREATE TABLE rows (number integer GENERATED ALWAYS AS IDENTITY, batch integer, replica text)")
-    return Place(settings, own, app)
+    yield Place(settings, own, app)
+    for kind in ("own", "app"):
+        await postgres.drop_database(f"{kind}_{name}")
 
 
 async def replica(place: Place, name: str, *, between: Callable[[int], Awaitable[None]] | None = None) -> None:

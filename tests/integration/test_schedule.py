@@ -117,6 +117,8 @@ async def place(postgres: stack.Databases, net: localnet.Localnet) -> AsyncItera
     async with databases.connect(settings.database, section="database") as engine:
         await migrations.upgrade(engine)
         yield Place(settings, engine)
+    for kind in ("own", "app"):
+        await postgres.drop_database(f"{kind}_{name}")
 
 
 async def test_sweeps_come_again_and_again_and_each_is_recorded(place: Place) -> None:
@@ -204,6 +206,7 @@ async def test_what_goes_wrong_is_told_counted_and_does_not_end_the_schedule(
             await place.until_failures(2)
             await schema.create(await postgres.create_database(name))
             await place.until_reports(1)
+    await postgres.drop_database(name)
     assert {type(error) for error in place.failures} == {errors.DatabaseUnreachable}
     assert failed._value.get() - before == len(place.failures)
     told = [line["error"] for line in logs if line["event"] == "the sweep has failed"]
