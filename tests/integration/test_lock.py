@@ -259,15 +259,20 @@ def report(one: session.Session) -> Report:
 
 class TestRuns:
     async def test_a_run_that_lost_its_lock_writes_nothing_more_and_another_takes_over(self, place: Place) -> None:
+        others: list[asyncio.Task[None]] = []
+
         async def between(batch: int) -> None:
             if batch == 1:
                 await end_holders(place.own)
-                await replica(place, "B")
+                others.append(asyncio.create_task(replica(place, "B")))  # it goes on when A is stopped meanwhile
+                await asyncio.wait(others)
 
         with pytest.raises(errors.LockLost):
             await replica(place, "A", between=between)
+        await others[0]
         assert await place.written() == [("A", 0), ("B", 0), ("B", 1), ("B", 2)]
-        assert await place.recorded() == [("failed", runs.INTERRUPTED), ("complete", None)]
+        # A may have noticed before B began; either way it failed.
+        assert [status for status, _ in await place.recorded()] == ["failed", "complete"]
 
     async def test_a_run_that_lost_its_lock_says_so_when_nobody_has_taken_over(self, place: Place) -> None:
         async def between(batch: int) -> None:
