@@ -6,7 +6,7 @@ from pathlib import Path
 from shared.stepfi.settings import REQUIRED_CONTRACTS, Settings
 from streams.application import Application
 from streams.stepfi.application import StepfiStream
-from sweeper import classes
+from sweeper import classes, schedule
 from sweeper.context import Subject
 from sweeper.stepfi.subjects import subjects
 
@@ -17,6 +17,7 @@ def load(config: Path | None, *required: str) -> Settings:
     """The settings, with those that are required; raises SettingError."""
     settings = Settings.load(config)
     classes.check_settings(settings.sweep.policy)
+    schedule.check_settings(settings.schedule)
     settings.require(*required)
     return settings
 

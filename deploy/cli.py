@@ -167,6 +167,25 @@ def sweep(
     return running.run(work)
 
 
+@cli.command(short_help="Sweeps by the clock, until SIGTERM.")
+@_config
+@_json
+def schedule(config: Path | None, as_json: bool) -> int:
+    """Full sweeps and sweeps of what changed, each by its cron expression (SCHEDULE__…, in UTC). Ends on SIGTERM or Ctrl-C.
+
+    One sweep at a time, also beside other processes on the same database. A full sweep that was missed is made up for. What
+    goes wrong in a sweep is logged, and the next one comes. With --json the logs are JSON lines, on stderr as always.
+    """
+    from deploy import application
+    from deploy.commands import schedule as command
+
+    async def work(stop: asyncio.Event) -> int:
+        settings = _load(application, config, *command.REQUIRED, json_logs=as_json)
+        return await command.run(settings, stop)
+
+    return running.run(work, stops=True)
+
+
 @cli.command(short_help="How far the tables are, and what they lack.")
 @_config
 @_json

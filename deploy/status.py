@@ -2,10 +2,9 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy import status_nodes, status_undecodable
@@ -13,6 +12,7 @@ from shared import coverage_store, rpc
 from shared.coverage_store import Gap, Watermark
 from shared.stepfi.settings import Settings
 from streams.application import Application
+from sweeper import history
 from sweeper.report import json_value
 
 MAX_LAG_SECONDS = 120
@@ -20,10 +20,7 @@ MAX_LAG_SECONDS = 120
 MAX_LAG_LEDGERS = 24
 POLL_SECONDS = 0.25
 
-_SWEEPS = text("""
-SELECT run_id, mode, status, started_at, finished_at, report->'drift' AS drift
-FROM recon.runs ORDER BY started_at DESC LIMIT 5
-""")
+SWEEPS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,7 @@ async def read(settings: Settings, engine: AsyncEngine, application: Application
         gaps = await coverage_store.gaps(connection, scope=scope)
         unknown = await application.unknowable(connection)
         undecodable = await status_undecodable.read(connection)
-        sweeps = [_sweep(row) for row in await connection.execute(_SWEEPS)]
+        sweeps = [_sweep(one) for one in await history.last(connection, limit=SWEEPS)]
     nodes = await status_nodes.ask(settings)
     body = {
         "watermark_ledger": None if reached is None else reached.ledger,
@@ -92,9 +89,8 @@ def _gap(gap: Gap) -> dict[str, Any]:
     }
 
 
-def _sweep(row: Any) -> dict[str, Any]:
-    names = ("run_id", "mode", "status", "started_at", "finished_at", "drift")
-    return {name: json_value(getattr(row, name)) for name in names}
+def _sweep(ran: history.Ran) -> dict[str, Any]:
+    return {name: json_value(value) for name, value in asdict(ran).items()}
 
 
 def _lag(reached: Watermark | None, health: rpc.Health | None) -> int | None:

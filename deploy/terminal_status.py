@@ -26,10 +26,15 @@ def show(status: Status, *, console: Console) -> None:
     _show_undecodable(body["undecodable"], console)
     _show_rows("RPC nodes", body["nodes"], ("node", "oldest_ledger", "latest_ledger", "trouble"), console)
     sweeps = [
-        {**one, "started_at": f"{one['started_at'][:19]}Z", "drift": _drift(one["drift"])}
+        {
+            **one,
+            "started_at": f"{one['started_at'][:19]}Z",
+            "drift": _drift(one["drift"]),
+            "reason": one["reason"] or "",
+        }
         for one in body["last_sweeps"]
     ]
-    _show_rows("Last sweeps", sweeps, ("started_at", "mode", "status", "drift"), console)
+    _show_rows("Last sweeps", sweeps, ("started_at", "mode", "extent", "status", "drift", "reason"), console)
     console.print()
     for trouble in status.degraded:
         console.print(f"[bold red]Degraded[/]: {sentence(trouble)}")

@@ -13,7 +13,7 @@ import structlog
 from shared.masking import mask
 from shared.settings import LogFormat
 
-_NOISY = ("aiokafka", "alembic", "faust", "mode", "asyncio", "kafka")
+_NOISY = ("aiokafka", "alembic", "apscheduler", "faust", "mode", "asyncio", "kafka")
 # A service of mode that crashes logs its traceback once for each service around it; the worker raises the cause instead.
 _TOLD_ELSEWHERE = ("Crashed reason=", "[^---", 'Unable connect to "', 'Unable to request metadata from "')
 REPEAT_SECONDS = 10.0

@@ -44,6 +44,13 @@ sweep_compared_rows = Gauge(
     "chaintrue_sweep_compared_rows", "Rows that the last sweep compared.", ["table", "side"], registry=registry
 )
 
+schedule_next_run_timestamp_seconds = Gauge(
+    "chaintrue_schedule_next_run_timestamp_seconds",
+    "When the next sweep of the schedule is due, unix time.",
+    ["extent"],
+    registry=registry,
+)
+
 # What the tables know of the chain
 watermark_ledger = Gauge(
     "chaintrue_watermark_ledger", "Highest ledger up to which all is covered or superseded.", registry=registry

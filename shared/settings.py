@@ -132,7 +132,7 @@ class Sweep(Section):
 
 
 class Schedule(Section):
-    """Cron expressions, in UTC; an empty one switches that kind of sweep off."""
+    """Cron expressions, in UTC; `off` switches that kind of sweep off."""
 
     full: str = "0 3 * * *"
     changed: str = "*/10 * * * *"

@@ -7,15 +7,13 @@ the log folds to the same tables, and each cut proves only what it holds. The lo
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 import structlog
-from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared import database, errors, metrics, transient
+from shared import errors, metrics, session_lock, transient
 from shared.settings import Database
 
 log = structlog.get_logger()
@@ -24,17 +22,6 @@ POLL_SECONDS = 1.0
 ANSWER_SECONDS = 5.0
 """A holder that hears nothing for this long takes the lock for lost."""
 PAUSE_SECONDS = 2.0
-
-_TRY = text("SELECT pg_try_advisory_lock(:key)")
-_HELD = text(
-    "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted"
-    " AND objsubid = 1 AND (classid::bigint << 32 | objid::bigint) = :key)"
-)
-# A holder whose machine vanished leaves a session that nobody ends: let the server notice in seconds, not in two hours.
-_KEEPALIVE = text(
-    "SELECT set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),"
-    " set_config('tcp_keepalives_count', '3', false)"
-)
 
 
 def lock_key(*, topic: str, scope: str) -> int:
@@ -52,7 +39,7 @@ async def lead(work: Callable[[], Awaitable[None]], *, settings: Database, topic
     troubled = False
     while True:
         try:
-            async with _session(settings) as connection:
+            async with session_lock.session(settings) as connection:
                 await _acquire(connection, key)
                 troubled = False
                 await _while_held(work, connection, key)
@@ -65,25 +52,12 @@ async def lead(work: Callable[[], Awaitable[None]], *, settings: Database, topic
         await asyncio.sleep(PAUSE_SECONDS)
 
 
-@asynccontextmanager
-async def _session(settings: Database) -> AsyncIterator[AsyncConnection]:
-    engine = database.single(settings)
-    try:
-        async with engine.connect() as plain:
-            connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await connection.execute(_KEEPALIVE)
-            yield connection
-    finally:
-        await engine.dispose()
-
-
 async def _acquire(connection: AsyncConnection, key: int) -> None:
     """Try until the lock is ours: a waiting statement would end by the statement time-out, and hold a snapshot until then."""
     waiting = False
     while True:
         async with asyncio.timeout(ANSWER_SECONDS):
-            if (await connection.execute(_TRY, {"key": key})).scalar_one():
+            if await session_lock.take(connection, key):
                 break
         if not waiting:
             log.info("another indexer is active; waiting")
@@ -114,6 +88,6 @@ async def _watch(connection: AsyncConnection, key: int) -> None:
     while True:
         await asyncio.sleep(POLL_SECONDS)
         async with asyncio.timeout(ANSWER_SECONDS):
-            if not (await connection.execute(_HELD, {"key": key})).scalar_one():
+            if await session_lock.holder(connection, key) is None:
                 log.warning("the indexer's lock is lost")
                 return

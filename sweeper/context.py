@@ -16,7 +16,7 @@ from sweeper.model import Answer, Finding
 from sweeper.pace import Pace
 
 if TYPE_CHECKING:
-    from sweeper.runs import Alone
+    from sweeper.lock import Alone
 
 
 @dataclass(slots=True)

@@ -1,73 +1,47 @@
-"""The sweeps in `recon`: one row a run, one row an intended change, and the lock that lets one run at a time."""
+"""The sweeps in `recon`: one row a run, one row an intended change."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
+import structlog
 from sqlalchemy import insert, text, update
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared import errors, recon_tables
+from shared import recon_tables, transient
+from sweeper import lock
+from sweeper.lock import Alone
 from sweeper.model import Finding
 from sweeper.report import Report, json_value
 
+log = structlog.get_logger()
+
 INTERRUPTED = "it was interrupted: its process ended without a word"
-_LOCK = 0x7377656570  # any fixed number: one sweep at a time for each database of chaintrue
+RUNNING = "running"
+FAIL_SECONDS = 3
 
 
-class Alone:
-    """The lock of the sweeps, held by a connection of its own."""
+async def begin(held: Alone, *, run_id: UUID, mode: str, extent: str, started_at: datetime) -> None:
+    """Record the run; runs that died without a word are marked so, for the lock says that they are over.
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
-
-    async def ensure(self) -> None:
-        """Raise LockLost unless the lock is still ours: asked before each batch that is written."""
-        try:
-            await self._connection.execute(text("SELECT 1"))
-        except (DBAPIError, OSError) as error:
-            raise errors.LockLost from error
-
-
-@asynccontextmanager
-async def alone(engine: AsyncEngine) -> AsyncIterator[Alone]:
-    """Hold the lock of the sweeps for the block; raises AlreadyRunning when another process has it.
-
-    A session lock: PostgreSQL gives it back when the connection ends, however the process ended.
+    In the session of the lock: one that was lost a moment ago must not declare the next one's run over.
     """
-    async with engine.connect() as connection:
-        await connection.execution_options(isolation_level="AUTOCOMMIT")
-        if not (await connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK})).scalar_one():
-            raise errors.AlreadyRunning(
-                "another sweep is running on this database", cure="wait for it, or look at it with `chaintrue status`"
-            )
-        yield Alone(connection)
-
-
-async def begin(engine: AsyncEngine, *, run_id: UUID, mode: str, extent: str, started_at: datetime) -> None:
-    """Record the run; runs that died without a word are marked so, for the lock says that they are over."""
     runs = recon_tables.runs
-    async with engine.begin() as connection:
-        await connection.execute(
-            update(runs)
-            .where(runs.c.status == "running")
-            .values(status="failed", reason=INTERRUPTED, finished_at=started_at)
-        )
-        await connection.execute(
-            insert(runs).values(run_id=run_id, mode=mode, extent=extent, status="running", started_at=started_at)
-        )
+    over = update(runs).where(runs.c.status == RUNNING)
+    ours = {"run_id": run_id, "mode": mode, "extent": extent, "status": RUNNING, "started_at": started_at}
+    await held.execute(
+        over.values(status="failed", reason=INTERRUPTED, finished_at=started_at), insert(runs).values(ours)
+    )
 
 
 async def finish(engine: AsyncEngine, report: Report) -> None:
-    """Record what the run ended with."""
+    """Record what the run ended with. Raises LockLost when another run has declared this one over meanwhile."""
     runs = recon_tables.runs
     async with engine.begin() as connection:
-        await connection.execute(
+        ended = await connection.execute(
             update(runs)
-            .where(runs.c.run_id == report.run_id)
+            .where(runs.c.run_id == report.run_id, runs.c.status == RUNNING)
             .values(
                 status=report.status.value,
                 reason="; ".join(report.reasons) or None,
@@ -78,17 +52,21 @@ async def finish(engine: AsyncEngine, report: Report) -> None:
                 report=report.to_json(),
             )
         )
+    if ended.rowcount == 0:
+        raise lock.lost()
 
 
 async def fail(engine: AsyncEngine, run_id: UUID, *, reason: str) -> None:
-    """Record that the run ended by an error or was stopped."""
+    """Record that the run ended by an error or was stopped. Where the database is what failed, the next run does it."""
     runs = recon_tables.runs
-    async with asyncio.timeout(5), engine.begin() as connection:
-        await connection.execute(
-            update(runs)
-            .where(runs.c.run_id == run_id)
-            .values(status="failed", reason=reason, finished_at=datetime.now(UTC))
-        )
+    ended = update(runs).where(runs.c.run_id == run_id, runs.c.status == RUNNING)
+    try:
+        async with asyncio.timeout(FAIL_SECONDS), engine.begin() as connection:
+            await connection.execute(ended.values(status="failed", reason=reason, finished_at=datetime.now(UTC)))
+    except Exception as error:
+        if not transient.is_transient(error):
+            raise
+        log.warning("how the run ended could not be recorded", run_id=str(run_id), error=transient.words(error))
 
 
 class Journal:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import coverage_store, database, errors, rpc
 from shared.settings import EngineSettings
-from sweeper import app_access, app_schema, classes, runs
+from sweeper import app_access, app_schema, classes, lock, runs
 from sweeper.context import Context, Subject
 from sweeper.pace import Pace
 from sweeper.report import Extent, Mode, SpotCoverage
@@ -68,10 +68,10 @@ async def opened(
     classes.check_settings(settings.sweep.policy)
     chosen = _choose(subjects, tables)
     run = Run(mode=mode, extent=extent)
-    async with database.connect(settings.database, section="database") as chain, runs.alone(chain) as lock:
-        await runs.begin(chain, run_id=run.run_id, mode=mode, extent=extent, started_at=run.started_at)
+    async with database.connect(settings.database, section="database") as chain, lock.alone(settings.database) as held:
+        await runs.begin(held, run_id=run.run_id, mode=mode, extent=extent, started_at=run.started_at)
         try:
-            async with _context(settings, scope, subjects, chain, lock, run, on_request) as context:
+            async with held.watched(), _context(settings, scope, subjects, chain, held, run, on_request) as context:
                 await _introspect(context, chosen, subjects, run)
                 await _ask(context, run)
                 yield Session(run=run, context=context, chosen=chosen, settings=settings)
@@ -101,7 +101,7 @@ async def _context(
     scope: str,
     subjects: Sequence[Subject],
     chain: AsyncEngine,
-    lock: runs.Alone,
+    held: lock.Alone,
     run: Run,
     on_request: OnRequest,
 ) -> AsyncIterator[Context]:
@@ -129,7 +129,7 @@ async def _context(
             passphrase=settings.network.passphrase or "",
             scope=scope,
             settings=settings.sweep,
-            lock=lock,
+            lock=held,
             watermark=watermark,
             paces={"app": Pace(share=settings.sweep.database_share), "chain": Pace()},
             subjects={subject.table: subject for subject in subjects},

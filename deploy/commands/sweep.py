@@ -45,6 +45,12 @@ async def run(
     return report
 
 
+async def remember_success(engine: AsyncEngine) -> None:
+    """Set the metric of the last success from the record: a process that begins anew has not seen it itself."""
+    if (before := await _last_complete(engine)) is not None:
+        metrics.sweep_last_success_timestamp_seconds.set(before.timestamp())
+
+
 async def _last_complete(engine: AsyncEngine) -> datetime | None:
     """The end of the last complete sweep: a run of today that is none must not make the metrics forget it."""
     runs = recon_tables.runs.c

@@ -18,7 +18,7 @@ from shared import database as databases
 from shared.settings import Sweep
 from shared.stepfi.settings import Stepfi
 from streams.apply import Applier, Record
-from sweeper import app_access, app_schema, runs
+from sweeper import app_access, app_schema, lock
 from sweeper.comparison import Comparison
 from sweeper.context import Context, Subject
 from sweeper.stepfi.subjects import subjects
@@ -86,7 +86,7 @@ class Mirror:
             passphrase=truth(self.name).passphrase,
             scope=stepfi_frames.SCOPE,
             settings=Sweep(**settings),
-            lock=cast("runs.Alone", None),
+            lock=cast("lock.Alone", None),
             watermark=watermark,
             now=datetime(2027, 1, 1, tzinfo=UTC),
             tables={name: table for name, table in tables.items() if table is not None},

@@ -283,6 +283,7 @@ async def test_the_newest_sweeps_come_first(engine: AsyncEngine, chain: localnet
             values = {
                 "run_id": uuid.uuid4(),
                 "mode": "dry",
+                "extent": "full",
                 "status": "complete" if hour else "running",
                 "started_at": datetime(2026, 1, 1, hour, tzinfo=UTC),
                 "report": {"drift": {"stale_status": hour}} if hour else None,
@@ -291,7 +292,7 @@ async def test_the_newest_sweeps_come_first(engine: AsyncEngine, chain: localnet
     sweeps = (await status.read(_settings(chain), engine, STREAM)).body["last_sweeps"]
     assert [one["started_at"] for one in sweeps] == [f"2026-01-01T0{hour}:00:00Z" for hour in (6, 5, 4, 3, 2)]
     assert sweeps[0]["drift"] == {"stale_status": 6}
-    assert sweeps[0].keys() == {"run_id", "mode", "status", "started_at", "finished_at", "drift"}
+    assert sweeps[0].keys() == {*("run_id", "mode", "extent", "status", "reason", "started_at", "finished_at", "drift")}
 
 
 async def test_waiting_returns_as_soon_as_the_ledger_is_reached(engine: AsyncEngine) -> None:

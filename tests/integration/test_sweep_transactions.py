@@ -23,13 +23,14 @@ from shared import database, rpc
 from shared.coverage_store import Watermark
 from shared.settings import Database, Sweep
 from streams import fact_partitions
-from sweeper import app_access, app_schema, plan, repair, runs
+from sweeper import app_access, app_schema, lock, plan, repair, runs
 from sweeper.context import Context
 from sweeper.model import Answer, Both, Finding, Outcome
 from sweeper.stepfi import transactions
 from sweeper.stepfi.settlement import Rule
 from sweeper.stepfi.transactions import Transactions
 from tests import stepfi_frames
+from tests.integration.stream_parts import database_settings
 
 STORY = "story-real.jsonl.gz"
 HISTORY = Path(__file__).parents[1] / "vectors" / STORY
@@ -51,6 +52,7 @@ class App:
     connection: asyncpg.Connection
     engine: AsyncEngine
     subject: Transactions
+    url: str
 
     async def context(self, client: rpc.Client, *, closed_at: int | None = None) -> Context:
         async with app_access.transaction(self.engine) as connection:
@@ -62,7 +64,7 @@ class App:
             passphrase=truth().passphrase,
             scope="test",
             settings=Sweep(),
-            lock=cast("runs.Alone", None),
+            lock=cast("lock.Alone", None),
             watermark=Watermark(truth().ledger, closed_at),
             now=datetime(2026, 8, 1, tzinfo=UTC),
             tables={"transactions": app_schema.require(table, "transactions", self.subject.required)},
@@ -114,7 +116,7 @@ async def app(database: str) -> AsyncIterator[App]:
         connection = await asyncpg.connect(database)
         stack.push_async_callback(connection.close)
         await rows.insert(connection, rows.build(truth()))
-        yield App(connection, engine, Transactions())
+        yield App(connection, engine, Transactions(), database)
 
 
 @asynccontextmanager
@@ -173,7 +175,8 @@ async def test_what_a_repair_writes_is_the_chain_s_and_nothing_more(app: App) ->
         made = plan.make(await app.subject.confirm(context, again), settings=Sweep(), compared=context.compared)
         assert made.refused == ()
         run_id = uuid.uuid4()
-        await runs.begin(app.engine, run_id=run_id, mode="repair", extent="full", started_at=context.now)
+        async with lock.alone(database_settings(app.url)) as held:
+            await runs.begin(held, run_id=run_id, mode="repair", extent="full", started_at=context.now)
         done = await repair.repair(context, made.to_write, journal=runs.Journal(app.engine, run_id))
         left = await app.survey(await app.context(client))
     assert {finding.row_id for finding in done} == {due.row_id for due in planned.values() if due.outcome == "repaired"}

@@ -1,0 +1,156 @@
+"""What is due, in which order, and what is made up for. No database: the work only notes that it was called."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from apscheduler.triggers.date import DateTrigger
+
+from shared import errors
+from shared.settings import Schedule
+from shared.stepfi.settings import Settings
+from sweeper import cron, schedule
+from sweeper.history import Past
+from sweeper.report import Extent
+
+NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
+NIGHTLY = cron.trigger("0 3 * * *")
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("past", "expected"),
+    [
+        (Past(), NOW),
+        (Past(tried=NOW - 5 * HOUR), NOW),
+        (Past(tried=NOW - timedelta(minutes=1)), NOW + timedelta(minutes=9)),
+        (Past(complete=NOW - 9 * HOUR, tried=NOW - 9 * HOUR), None),  # 3:00 of today
+        (Past(complete=NOW - 10 * HOUR, tried=NOW - 10 * HOUR), NOW),  # by hand at 2:00, and then nobody was there
+        (Past(complete=NOW - 33 * HOUR, tried=NOW - 33 * HOUR), NOW),
+        (Past(complete=NOW - 33 * HOUR, tried=NOW - 9 * HOUR), NOW),  # last night's was not complete
+        (Past(complete=NOW - 33 * HOUR, tried=NOW - timedelta(minutes=2)), NOW + timedelta(minutes=8)),
+        (Past(complete=NOW, tried=NOW), None),
+    ],
+)
+def test_a_full_sweep_that_was_missed_is_made_up_for(past: Past, expected: datetime | None) -> None:
+    assert schedule.missed(NIGHTLY, past, now=NOW) == expected
+
+
+def test_the_default_settings_are_a_timetable() -> None:
+    assert set(schedule.timetable(Schedule())) == {Extent.FULL, Extent.CHANGED}
+
+
+@pytest.mark.parametrize("word", ["off", "OFF", " off "])
+def test_each_kind_can_be_switched_off_but_not_both(word: str) -> None:
+    assert set(schedule.timetable(Schedule(full=word))) == {Extent.CHANGED}
+    assert set(schedule.timetable(Schedule(changed=word))) == {Extent.FULL}
+    with pytest.raises(errors.SettingError, match="CHAINTRUE_SCHEDULE__FULL and CHAINTRUE_SCHEDULE__CHANGED"):
+        schedule.timetable(Schedule(full=word, changed=word))
+    assert schedule.check_settings(Schedule(full=word, changed=word)) == {}  # no other command minds
+
+
+@pytest.mark.parametrize("name", ["full", "changed"])
+@pytest.mark.parametrize("expression", ["daily", "0 3 * *", "61 * * * *", "0 0 30 2 *"])
+def test_a_wrong_expression_is_named_with_its_cure(name: str, expression: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    variable = f"CHAINTRUE_SCHEDULE__{name.upper()}"
+    monkeypatch.setenv(variable, expression)
+    with pytest.raises(errors.SettingError) as raised:
+        schedule.check_settings(Settings.load().schedule)
+    assert variable in str(raised.value)
+    assert expression in str(raised.value)
+    assert "0 3 * * *" in (raised.value.cure or "")
+
+
+class TestDue:
+    async def test_the_full_one_comes_first_and_stands_for_the_other(self) -> None:
+        due = schedule.Due()
+        due.note(Extent.CHANGED, NOW)
+        due.note(Extent.FULL, NOW + HOUR)
+        assert await due.take() == (Extent.FULL, NOW + HOUR)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(due.take(), 0.01)
+
+    async def test_what_comes_due_again_waits_once(self) -> None:
+        due = schedule.Due()
+        for hours in range(5):
+            due.note(Extent.CHANGED, NOW + hours * HOUR)
+        assert await due.take() == (Extent.CHANGED, NOW + 4 * HOUR)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(due.take(), 0.01)
+
+    async def test_who_waits_is_woken(self) -> None:
+        due = schedule.Due()
+        taking = asyncio.create_task(due.take())
+        await asyncio.sleep(0)
+        due.note(Extent.CHANGED, NOW)
+        assert await taking == (Extent.CHANGED, NOW)
+
+
+async def scheduled(
+    times: schedule.Timetable,
+    work: Callable[[Extent, datetime], Awaitable[None]],
+    *,
+    until: asyncio.Event,
+    make_up: datetime | None = None,
+) -> None:
+    """The schedule, until the test has seen enough."""
+    async with asyncio.timeout(30):
+        await schedule.run(times, work=work, make_up=make_up, stop=until)
+
+
+def soon(milliseconds: float = 50) -> datetime:
+    return datetime.now(UTC) + timedelta(milliseconds=milliseconds)
+
+
+async def test_two_that_are_due_never_run_at_once() -> None:
+    active, seen, enough = 0, [], asyncio.Event()
+
+    async def work(extent: Extent, _: datetime) -> None:
+        nonlocal active
+        active += 1
+        assert active == 1
+        seen.append(extent)
+        if extent is Extent.FULL:
+            await asyncio.sleep(0.3)  # the changed one comes due meanwhile, and waits
+        else:
+            enough.set()
+        active -= 1
+
+    times = {Extent.FULL: DateTrigger(soon()), Extent.CHANGED: DateTrigger(soon(150))}
+    await scheduled(times, work, until=enough)
+    assert seen == [Extent.FULL, Extent.CHANGED]
+
+
+async def test_the_work_is_told_for_which_time_it_is() -> None:
+    at, told, enough = soon(), [], asyncio.Event()
+
+    async def work(extent: Extent, since: datetime) -> None:
+        told.append((extent, since))
+        enough.set()
+
+    await scheduled({Extent.CHANGED: NIGHTLY}, work, until=enough, make_up=at)
+    assert told == [(Extent.FULL, at)]
+
+
+async def test_a_stop_cancels_what_goes_on() -> None:
+    begun, ended = asyncio.Event(), []
+
+    async def work(_: Extent, __: datetime) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)  # the end of a run is recorded
+            ended.append(True)
+
+    await scheduled({Extent.FULL: NIGHTLY}, work, until=begun, make_up=soon())
+    assert ended == [True]
+
+
+async def test_a_mistake_of_the_work_is_not_swallowed() -> None:
+    async def work(_: Extent, __: datetime) -> None:
+        raise LookupError("a mistake")
+
+    with pytest.raises(LookupError):
+        await scheduled({Extent.FULL: NIGHTLY}, work, until=asyncio.Event(), make_up=soon())
