@@ -39,9 +39,11 @@ class App:
 
     async def rights(self, *, security: RowSecurity = RowSecurity.BYPASS) -> dict[str, app_rights.Rights]:
         settings = Database(url=SecretStr(self.role))
-        async with databases.connect(settings, section="app_database") as engine:
-            async with app_access.transaction(app_access.secured(engine, security)) as connection:
-                found = [await app_rights.read(connection, table) for table in schema.TABLES]
+        async with (
+            databases.connect(settings, section="app_database") as engine,
+            app_access.transaction(app_access.secured(engine, security)) as connection,
+        ):
+            found = [await app_rights.read(connection, table) for table in schema.TABLES]
         return {one.table: one for one in found if one is not None}
 
     async def refusal(self, statement: str) -> str:
@@ -168,7 +170,7 @@ async def test_where_a_host_forbids_bypassrls_it_gets_policies(hosted: App) -> N
     assert found["loans"].secured
     for table, one in need.items():
         assert app_rights.shows(found[table], "SELECT") is True, table
-        assert app_rights.shows(found[table], "UPDATE") is (True if one.updates else False), table
+        assert app_rights.shows(found[table], "UPDATE") is bool(one.updates), table
     settings = Database(url=SecretStr(hosted.role))
     async with databases.connect(settings, section="app_database") as engine:
         async with app_access.transaction(app_access.secured(engine, RowSecurity.POLICIES)) as connection:
@@ -186,7 +188,7 @@ async def test_policies_that_hide_all_rows_are_refused(hosted: App) -> None:
         secured = app_access.secured(engine, RowSecurity.POLICIES)
         async with app_access.transaction(secured) as connection:
             await app_rights.require_policies(connection, wanted(), to_write=False)
-        with pytest.raises(errors.SettingError, match="hides all rows of vendors .* no policy lets it UPDATE"):
+        with pytest.raises(errors.SettingError, match=r"hides all rows of vendors .* no policy lets it UPDATE"):
             async with app_access.transaction(secured) as connection:
                 await app_rights.require_policies(connection, wanted(), to_write=True)
 
