@@ -228,6 +228,29 @@ def status(config: Path | None, as_json: bool, wait_ledger: int | None, timeout:
     return running.run(work)
 
 
+@cli.command(short_help="Look at everything that it stands on.")
+@_config
+@_json
+def doctor(config: Path | None, as_json: bool) -> int:
+    """Look at every connection, right, version, node, contract and file; each failure with its cure. Nothing is changed.
+
+    Exit codes: 0 all is well, warnings included; 1 something failed. With --json a list of {check, ok, words, cure}.
+    """
+    from deploy import terminal, terminal_doctor
+    from deploy.commands import doctor as command
+
+    async def work(_: asyncio.Event) -> int:
+        with terminal.err().status("examining"):
+            found = await command.run(config)
+        if as_json:
+            terminal.show_json([one.to_json() for one in found.checks])
+        else:
+            terminal_doctor.show(found, console=terminal.out())
+        return 0 if found.healthy else running.ERROR
+
+    return running.run(work)
+
+
 @cli.command(short_help="All of it on this machine, in a minute.")
 @_json
 @click.option("--keep", is_flag=True, help="Leave everything running until Ctrl-C, with its addresses printed.")

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
-from sqlalchemy import event, text
+from sqlalchemy import URL, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -18,6 +18,9 @@ from shared import errors, tls
 from shared.settings import Database, environment_name
 
 STATEMENT_TIMEOUT_SECONDS = 120
+CLOSE_SECONDS = 5.0
+_OF_THE_DIALECT = ("prepared_statement_cache_size", "prepared_statement_name_func")
+"""Arguments that SQLAlchemy takes out before asyncpg sees them."""
 MIGRATION_LOCK = 0x636861696E
 """The advisory lock of whoever changes the tables themselves: two of them at once would work on what the other one moves."""
 
@@ -79,20 +82,38 @@ def _connect_arguments(settings: Database) -> dict[str, Any]:
     }
 
 
+@asynccontextmanager
+async def plain(settings: Database) -> AsyncIterator[Any]:
+    """One asyncpg connection of its own, without SQLAlchemy. Behind a transaction pooler only its transactions hang together."""
+    arguments = _connect_arguments(settings)
+    for name in _OF_THE_DIALECT:
+        del arguments[name]
+    connection = await asyncpg.connect(**arguments)
+    try:
+        yield connection
+    finally:
+        await connection.close(timeout=CLOSE_SECONDS)
+
+
 async def check(engine: AsyncEngine, *, section: str) -> None:
     """Connect once; raises DatabaseUnreachable in the words of the setting."""
-    variable = environment_name(section, "url")
-    url = engine.url
-    place = f"{url.host or 'the local socket'}:{url.port or 5432}, database {url.database}"
     try:
         async with engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
     except (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-        raise errors.DatabaseUnreachable(
-            f"{variable}: PostgreSQL at {place} refuses or does not answer ({_words(cause)})",
-            cure=_cure(variable, cause),
-        ) from None
+        raise unreachable(error, engine.url, section=section) from None
+
+
+def unreachable(error: BaseException, at: Database | URL, *, section: str) -> errors.DatabaseUnreachable:
+    """The error for what kept us from the database of that section, in the words of its setting."""
+    variable = environment_name(section, "url")
+    url = at if isinstance(at, URL) else at.address
+    place = f"{url.host or 'the local socket'}:{url.port or 5432}, database {url.database}"
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return errors.DatabaseUnreachable(
+        f"{variable}: PostgreSQL at {place} refuses or does not answer ({_words(cause)})",
+        cure=_cure(variable, cause),
+    )
 
 
 def _words(cause: BaseException) -> str:

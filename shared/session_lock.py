@@ -17,7 +17,6 @@ from shared.settings import Database
 
 ANSWER_SECONDS = 10.0
 """A holder that hears nothing for this long takes its lock for lost: sooner than the server does, see `_KEEPALIVE`."""
-PROBES = 3
 
 _OURS = "locktype = 'advisory' AND granted AND objsubid = 1 AND (classid::bigint << 32 | objid::bigint) = :key"
 _TRY = text("SELECT pg_try_advisory_lock(:key)")
@@ -27,7 +26,6 @@ _HELD = text(
     f"SELECT EXISTS (SELECT FROM pg_locks WHERE {_OURS}"
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
 )
-_PID = text("SELECT pg_backend_pid()")
 # A holder whose machine vanished leaves a session that nobody ends: let the server notice in 20 s, not in two hours.
 _KEEPALIVE = text(
     "SELECT set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '5', false),"
@@ -68,33 +66,3 @@ async def release(connection: AsyncConnection, key: int) -> None:
 async def is_held(connection: AsyncConnection, key: int) -> bool:
     """Whether any session of this database holds the lock."""
     return bool((await connection.execute(_HELD, {"key": key})).scalar_one())
-
-
-async def is_own(connection: AsyncConnection, settings: Database) -> bool:
-    """Whether the session at the server is ours alone, as a lock needs it; behind a transaction pooler it is not.
-
-    A pooler tells a session number of its own. It is a transaction pooler when another client of it, between two statements of
-    ours, is given the session that answers us, or when another session answers us afterwards.
-    """
-    pid = (await connection.execute(_PID)).scalar_one()
-    if database.raw(connection).get_server_pid() == pid:
-        return True
-    engine = database.single(settings)
-    try:
-        for _ in range(PROBES):
-            async with engine.connect() as other:
-                if await _answered(other) == pid or await _answered(connection) != pid:
-                    return False
-    finally:
-        await engine.dispose()
-    return True
-
-
-async def _answered(connection: AsyncConnection) -> int | None:
-    """The session that answers; None if none is free for us, which says nothing of the other client's."""
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            pid: int = (await connection.execute(_PID)).scalar_one()
-    except TimeoutError:
-        return None
-    return pid

@@ -1,36 +1,93 @@
-"""Transactions on the application's database: short, bounded, and unable to mistake a missing right for an empty table.
+"""Transactions on the application's database: short, bounded, read-only unless asked otherwise, and unable to mistake a missing
+right for an empty table.
 
-Where row-level security would hide rows, `row_security = off` makes PostgreSQL refuse the statement instead. Only `SET LOCAL`
-is used, so a transaction pooler may hand the connection to somebody else afterwards.
+Where row-level security would hide rows, `row_security = off` makes PostgreSQL refuse the statement instead; a role that reads
+by policies of its own (`SWEEP__ROW_SECURITY`) leaves it on, and `sweeper/app_rights.py` looks at those policies.
+
+All that a statement's meaning depends on is set in each transaction and ends with it: behind a transaction pooler the session
+was somebody else's a moment ago, and is again a moment later.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from sqlalchemy import text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import errors
+from shared.database import STATEMENT_TIMEOUT_SECONDS
+from shared.settings import RowSecurity
 
+LOCK_SECONDS = 5
+IDLE_SECONDS = 60
+_ROW_SECURITY = "chaintrue_row_security"
 _INSUFFICIENT_PRIVILEGE = "42501"
-_SETTINGS = text("SET LOCAL row_security = off")
-_LOCK_TIMEOUT = text("SET LOCAL lock_timeout = '5s'")
+_SETTINGS = {
+    "timezone": "UTC",
+    "datestyle": "ISO, MDY",
+    "intervalstyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "lock_timeout": f"{LOCK_SECONDS}s",
+    "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
+    "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
+}
+
+
+# What the role or the address says of it, whatever a session said since.
+_SEARCH_PATH = "(SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path')"
+_MODES = {read_only: text(f"SET TRANSACTION READ {'ONLY' if read_only else 'WRITE'}") for read_only in (True, False)}
+
+
+def _set(settings: dict[str, str]) -> str:
+    values = {name: f"'{value}'" for name, value in settings.items()} | {"search_path": _SEARCH_PATH}
+    return "SELECT " + ", ".join(f"pg_catalog.set_config('{name}', {value}, true)" for name, value in values.items())
+
+
+_SESSIONS = {
+    RowSecurity.BYPASS: text(_set(_SETTINGS | {"row_security": "off"})),
+    RowSecurity.POLICIES: text(_set(_SETTINGS | {"row_security": "on"})),
+}
+
+
+def secured(engine: AsyncEngine, row_security: RowSecurity) -> AsyncEngine:
+    """The same engine, all transactions of which read as the setting says."""
+    return engine.execution_options(**{_ROW_SECURITY: row_security})
 
 
 @asynccontextmanager
 async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """One transaction, committed at the end of the block; raises SettingError where the role lacks a right."""
+    """One transaction that reads; PostgreSQL itself refuses a write. Raises SettingError where the role lacks a right."""
+    async with _begun(engine, read_only=True) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """One transaction that may write, committed at the end of the block; raises SettingError where the role lacks a right."""
+    async with _begun(engine, read_only=False) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def _begun(engine: AsyncEngine, *, read_only: bool) -> AsyncIterator[AsyncConnection]:
+    security = engine.get_execution_options().get(_ROW_SECURITY, RowSecurity.BYPASS)
     try:
         async with engine.begin() as connection:
-            await connection.execute(_SETTINGS)
-            await connection.execute(_LOCK_TIMEOUT)
+            await connection.execute(_MODES[read_only])  # first: PostgreSQL takes it before any query alone
+            await connection.execute(_SESSIONS[security])
             yield connection
     except ProgrammingError as error:
-        if getattr(error.orig, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
+        if not is_missing_right(error):
             raise
-        words = str(error.orig).partition("\n")[0].rpartition(": ")[2]
+        words = str(error.orig).partition("\n")[0].rpartition(">: ")[2]
         raise errors.SettingError(
             f"the role of CHAINTRUE_APP_DATABASE__URL lacks a right: {words}",
-            cure="give it BYPASSRLS (or policies of its own), SELECT on the compared tables and UPDATE on the owned columns",
+            cure="run deploy/roles/stepfi.sql as the owner of the tables; `chaintrue doctor` says which rights are missing",
         ) from None
+
+
+def is_missing_right(error: DBAPIError) -> bool:
+    """Whether PostgreSQL refused the statement for want of a right, row-level security included."""
+    return getattr(error.orig, "sqlstate", None) == _INSUFFICIENT_PRIVILEGE

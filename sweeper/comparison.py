@@ -7,7 +7,7 @@ holds a snapshot for long. A subclass says what is read, what of it is hashed, a
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from sqlalchemy import text
 
@@ -61,6 +61,9 @@ class Comparison(ABC, Generic[E]):
     """The app's column that names the entity."""
     spot_whole: bool = False
     """Whether one entry of the chain answers for all of the table (see `sweeper.spot_checks`)."""
+    writes: frozenset[str] = frozenset()
+    inserts: frozenset[str] = frozenset()
+    looks_up: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     @abstractmethod
     def app_query(self, context: Context) -> str:

@@ -91,6 +91,21 @@ class Subject(Protocol):
         """What is compared with what, as text: another one means that earlier sweeps say nothing."""
         ...
 
+    @property
+    def writes(self) -> frozenset[str]:
+        """The columns that a repair of it may set; nothing else is ever written to its rows."""
+        ...
+
+    @property
+    def inserts(self) -> frozenset[str]:
+        """The columns that it may fill of a row that is missing; none where it adds no rows."""
+        ...
+
+    @property
+    def looks_up(self) -> Mapping[str, tuple[str, ...]]:
+        """Columns of other tables that it reads beside its own."""
+        ...
+
     def survey(self, context: Context) -> AsyncGenerator[Finding, None]:
         """Look at all of it, in bounded memory, both ways: rows without an entity and entities without a row."""
         ...

@@ -14,8 +14,8 @@ from sqlalchemy import Executable
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared import errors, session_lock, transient
-from shared.settings import Database, environment_name
+from shared import errors, pooler, session_lock, transient
+from shared.settings import Database
 
 LOCK = 0x7377656570  # any fixed number
 HEARTBEAT_SECONDS = 1.0
@@ -108,13 +108,8 @@ class Alone:
 @asynccontextmanager
 async def alone(settings: Database, *, section: str = "database") -> AsyncIterator[Alone]:
     """Hold the lock for the block. Raises AlreadyRunning when another process has it, SettingError where none can be held."""
+    await pooler.require_sessions(settings, section=section)
     async with session_lock.session(settings) as connection:
-        if not await session_lock.is_own(connection, settings):
-            variable = environment_name(section, "url")
-            raise errors.SettingError(
-                f"{variable} leads through a transaction pooler, where nothing keeps two runs apart",
-                cure=f"let {variable} name PostgreSQL itself, or a pooler in session mode (at Supabase the port 5432, not 6543)",
-            )
         if not await session_lock.take(connection, LOCK):
             raise errors.AlreadyRunning(
                 "another sweep is running on this database", cure="wait for it, or look at it with `chaintrue status`"

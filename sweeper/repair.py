@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from sweeper import app_access, obstacles
+from sweeper import app_access, app_rights, obstacles
 from sweeper.app_schema import AppTable
 from sweeper.context import Context
 from sweeper.model import Finding, Outcome, Row, Value
@@ -24,6 +24,7 @@ BATCH_ROWS = 500
 
 async def repair(context: Context, findings: Sequence[Finding], *, journal: Journal) -> list[Finding]:
     """Write the findings' updates and inserts; each comes back with its outcome, and the `reason` where it failed."""
+    app_rights.ensure_within(context.subjects, findings)
     done: list[Finding] = []
     for (table, _), group in sorted(_by_shape(findings).items()):
         for batch in _batches(sorted(group, key=lambda finding: finding.row_id or finding.entity or "")):
@@ -78,7 +79,7 @@ async def _write(context: Context, table: AppTable, batch: Sequence[Finding]) ->
     if not batch[0].update:
         return await _insert(context, table, batch)
     statement, parameters = _update_statement(table, batch)
-    async with app_access.transaction(context.app) as connection:
+    async with app_access.writing(context.app) as connection:
         touched = {str(row.id) for row in await connection.execute(text(statement), parameters)}
     written = [one for one in batch if one.row_id in touched]
     verified = {one.identity: one for one in await _settle(context, table, written, reason="changed again at once")}
@@ -119,7 +120,7 @@ async def _insert(context: Context, table: AppTable, batch: Sequence[Finding]) -
         f"WHERE NOT EXISTS (SELECT FROM {table.name} AS row WHERE row.{key} = want.{key}) "
         f"ON CONFLICT DO NOTHING RETURNING {key} AS key"
     )
-    async with app_access.transaction(context.app) as connection:
+    async with app_access.writing(context.app) as connection:
         made = {str(row.key) for row in await connection.execute(text(statement), parameters)}
     return [
         replace(

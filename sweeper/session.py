@@ -13,8 +13,8 @@ from uuid import UUID, uuid4
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import coverage_store, database, errors, rpc
-from shared.settings import EngineSettings
-from sweeper import app_access, app_schema, classes, lock, runs
+from shared.settings import EngineSettings, RowSecurity
+from sweeper import app_access, app_rights, app_schema, classes, lock, runs
 from sweeper.context import Context, Subject
 from sweeper.pace import Pace
 from sweeper.report import Extent, Mode, SpotCoverage
@@ -124,7 +124,7 @@ async def _context(
             watermark = coverage_store.Watermark(0, None)
         yield Context(
             chain=chain,
-            app=app,
+            app=app_access.secured(app, settings.sweep.row_security),
             rpc=client,
             passphrase=settings.network.passphrase or "",
             scope=scope,
@@ -150,6 +150,7 @@ async def _ask(context: Context, run: Run) -> None:
 async def _introspect(context: Context, chosen: list[Subject], subjects: Sequence[Subject], run: Run) -> None:
     """Read the live tables; a table that a newer application would have is left out, and said."""
     tables = dict(context.tables)
+    policies = context.settings.row_security is RowSecurity.POLICIES
     async with app_access.transaction(context.app) as connection:
         for subject in subjects:
             found = await app_schema.read_table(connection, subject.table)
@@ -162,4 +163,6 @@ async def _introspect(context: Context, chosen: list[Subject], subjects: Sequenc
                 app_schema.require(found, subject.table, subject.required)
             chosen.remove(subject)
             run.notes.append(f"{subject.table} is left out: the application has not the columns that would be compared")
+        if policies:
+            await app_rights.require_policies(connection, app_rights.needs(chosen), to_write=run.mode is not Mode.DRY)
     context.tables = tables

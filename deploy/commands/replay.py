@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import migrations
 from deploy import application
-from shared import database
+from shared import database, pooler
 from shared.stepfi.settings import Settings
 from streams import pipeline, replay
 
@@ -18,4 +18,5 @@ async def run(
     pipeline.tune()
     async with database.connect(settings.database, section="database") as engine:
         await migrations.check(engine)
+    await pooler.require_sessions(settings.database, section="database")
     return await replay.run(settings, application.streams(settings), base=base, swap=swap, on_progress=on_progress)

@@ -4,7 +4,7 @@ import asyncio
 
 import migrations
 from deploy import application
-from shared import database
+from shared import database, pooler
 from shared.stepfi.settings import Settings
 from streams import runner
 
@@ -20,5 +20,6 @@ async def run(settings: Settings, stop: asyncio.Event, *, only: runner.Only | No
     """0 once it was told to stop; raises where it cannot start or go on."""
     async with database.connect(settings.database, section="database") as engine:
         await migrations.check(engine)
+    await pooler.require_sessions(settings.database, section="database")
     await runner.run(settings, application.streams(settings), stop=stop, only=only)
     return 0

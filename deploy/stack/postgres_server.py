@@ -62,6 +62,9 @@ class Postgres(Server):
     name = "PostgreSQL"
     stop_signal: ClassVar[signal.Signals] = signal.SIGINT  # "fast": ends the sessions, then in order
     last_signal: ClassVar[signal.Signals] = signal.SIGQUIT  # "immediate": at once, but releases its shared memory
+    locale: ClassVar[tuple[str, ...]] = (
+        *("--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
+    )
 
     def __init__(self, *, directory: Path | None, fsync: bool, ready_seconds: float) -> None:
         super().__init__(directory=directory, ready_seconds=ready_seconds)
@@ -105,7 +108,7 @@ class Postgres(Server):
             [
                 *(str(self.binaries / "initdb"), "--pgdata", str(self.data), "--username", USER),
                 *("--auth", "scram-sha-256", "--pwfile", str(password_file)),
-                *("--encoding", "UTF8", "--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
+                *("--encoding", "UTF8", *self.locale),
                 *(() if self.fsync else ("--no-sync",)),
             ],
             deadline=PREPARE_SECONDS,
@@ -138,10 +141,9 @@ class Postgres(Server):
         return True
 
     def _install(self) -> Path:
-        """Where the binaries are; as root they are copied if `nobody` cannot reach them (a checkout below /root)."""
-        package = _package()
+        """Where the binaries are, for the user who runs them: PostgreSQL refuses root."""
         if os.geteuid() != 0:
-            return package / "pginstall18" / "bin"
+            return self.find_binaries()
         nobody = pwd.getpwnam("nobody")
         self._supervisor.user, self._supervisor.group = nobody.pw_uid, nobody.pw_gid
         if not open_to_all(self.directory):
@@ -149,7 +151,12 @@ class Postgres(Server):
                 f"root runs PostgreSQL as another user, who may not enter {self.directory}",
                 cure="use a directory that every user may enter, or do not run as root",
             )
-        if open_to_all(package):
+        return self.find_binaries()
+
+    def find_binaries(self) -> Path:
+        """The directory of `postgres` and `initdb`; copied if `nobody` could not reach them (a checkout below /root)."""
+        package = _package()
+        if os.geteuid() != 0 or open_to_all(package):
             return package / "pginstall18" / "bin"
         copy = self.directory / "binaries"
         for part in (Path(package.name, "pginstall18"), Path(f"{package.name}.libs")):

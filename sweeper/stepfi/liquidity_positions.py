@@ -36,6 +36,8 @@ class LiquidityPositions(ByWallet):
     expected_table = "chain.liquidity_positions"
     row_key = "provider_wallet"
     required = ("id", "provider_wallet", "deposited_amount", "updated_at")
+    writes = frozenset({"deposited_amount", "updated_at"})
+    inserts = frozenset({"provider_wallet", "deposited_amount", "updated_at"})
 
     def app_query(self, _: Context) -> str:
         return (

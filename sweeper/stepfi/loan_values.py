@@ -14,6 +14,12 @@ from sweeper.comparison import Case
 from sweeper.model import Both, Row, Value
 from sweeper.stepfi.loan_links import Links
 
+WRITES = frozenset(
+    {"loan_id", "status", "remaining_balance", "completed_at", "defaulted_at", "vendor_id", "updated_at"}
+)
+INSERTS = WRITES | {
+    *("user_wallet", "amount", "loan_amount", "guarantee", "interest_rate", "total_repayment", "term", "created_at")
+}
 _TIME_OF = {"completed": "completed_at", "defaulted": "defaulted_at"}
 
 

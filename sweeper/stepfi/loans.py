@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import text
 
@@ -16,7 +16,7 @@ from sweeper.digest.match import Ids
 from sweeper.digest.spec import Digest
 from sweeper.model import Finding, Row
 from sweeper.spot_checks import Checked
-from sweeper.stepfi import loan_candidates, loan_confirm, loan_rules
+from sweeper.stepfi import loan_candidates, loan_confirm, loan_rules, loan_values
 from sweeper.stepfi.loan_links import Links
 from sweeper.stepfi.loan_values import Surroundings
 
@@ -50,6 +50,9 @@ class Loans(Comparison[Surroundings]):
         "id", "loan_id", "user_wallet", "vendor_id", "amount", "loan_amount", "guarantee", "status", "remaining_balance",
         "completed_at", "defaulted_at", "created_at", "updated_at",
     )  # fmt: skip
+    writes = loan_values.WRITES
+    inserts = loan_values.INSERTS
+    looks_up: ClassVar[Mapping[str, tuple[str, ...]]] = {"vendors": ("id", "wallet_address")}
 
     def __init__(self, settings: Stepfi) -> None:
         self._settings = settings

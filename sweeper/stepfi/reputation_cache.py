@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import text
 
@@ -39,6 +39,9 @@ class ReputationCache(ByWallet):
     row_key = "wallet_address"
     spot_whole = True  # all scores stand in one entry
     required = ("id", "user_id", "wallet_address", "score", "tier", "last_synced_at", "updated_at")
+    writes = frozenset({"score", "tier", "last_synced_at", "updated_at"})
+    inserts = frozenset({"user_id", "wallet_address", "score", "tier", "last_synced_at", "updated_at"})
+    looks_up: ClassVar[Mapping[str, tuple[str, ...]]] = {"users": ("id", "wallet_address")}
 
     def app_query(self, _: Context) -> str:
         return (

@@ -18,6 +18,7 @@ class ReputationHistory(ByWallet):
     expected_table = "chain.score_changes"
     row_key = "event_id"
     required = ("id", "event_id", "user_wallet", "old_score", "new_score", "change_amount", "reason")
+    inserts = frozenset({*required, "transaction_hash", "ledger_sequence", "created_at"} - {"id"})
 
     def app_query(self, _: Context) -> str:
         return "SELECT row.id, row.event_id FROM reputation_history AS row"
@@ -68,7 +69,7 @@ def missing_event(case: Case, around: Surroundings) -> Finding | None:
         row_id=None,
         entity=f"event:{event}",
         words=f"On chain the score of {wallet} went from {told}; the app's history has no row for that event.",
-        insert={name: value for name, value in expected.items() if name != "key" and name in columns},
+        insert={name: value for name, value in expected.items() if name in ReputationHistory.inserts & columns},
         evidence={"transaction": expected["transaction_hash"], "ledger": expected["ledger_sequence"]},
         chain_key=expected["key"],
     )

@@ -6,6 +6,7 @@ Only pending rows are looked at, and none is ever missing: the application delet
 import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 from uuid import UUID
 
 from sweeper import app_access
@@ -40,6 +41,9 @@ class Transactions:
     row_key = "id"
     optional = False
     required = ("id", "status", "xdr", "submitted_at")
+    writes = frozenset({"status", "error", "completed_at", "updated_at"})
+    inserts: frozenset[str] = frozenset()
+    looks_up: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     @property
     def compares(self) -> str:

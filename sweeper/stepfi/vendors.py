@@ -33,6 +33,7 @@ class Vendors(ByWallet):
     row_key = "wallet_address"
     optional = True  # the column `status` came with later versions of the app
     required = ("id", "wallet_address", "status", "updated_at")
+    writes = frozenset({"status", "updated_at"})
 
     def app_query(self, _: Context) -> str:
         return "SELECT row.id, row.wallet_address, row.status, row.updated_at FROM vendors AS row"

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import insert, text, update
@@ -154,12 +154,19 @@ class TestAcrossRuns:
         assert await sightings.oldest(engine) == 0  # a clock that was set back
 
 
+async def begun(engine: AsyncEngine, *, mode: str) -> uuid.UUID:
+    """A run that goes on."""
+    run = {"run_id": uuid.uuid4(), "mode": mode, "extent": "full", "status": "running", "started_at": datetime.now(UTC)}
+    async with engine.begin() as connection:
+        await connection.execute(insert(recon_tables.runs), [run])
+    return cast("uuid.UUID", run["run_id"])
+
+
 async def repaired(
     engine: AsyncEngine, findings: Iterable[Finding], *, mode: str = "repair", outcome: Outcome = Outcome.REPAIRED
 ) -> None:
     """A run that did this to the findings."""
-    run_id = uuid.uuid4()
-    await runs.begin(engine, run_id=run_id, mode=mode, extent="full", started_at=datetime.now(UTC))
+    run_id = await begun(engine, mode=mode)
     journal = runs.Journal(engine, run_id)
     done = [replace(one, outcome=outcome) for one in findings]
     await journal.settle(dict(zip(await journal.intend(done), done, strict=True)))
@@ -225,8 +232,7 @@ class TestFlapping:
         assert await marked(engine, both) == [3]
 
     async def test_tens_of_thousands_of_findings(self, engine: AsyncEngine) -> None:
-        run_id = uuid.uuid4()
-        await runs.begin(engine, run_id=run_id, mode="repair", extent="full", started_at=datetime.now(UTC))
+        run_id = await begun(engine, mode="repair")
         row: dict[str, Any] = {
             "run_id": run_id, "table_name": "loans", "row_id": "row-49999", "class": "stale_status", "kind": "update",
             "before": {}, "after": {"status": "completed"}, "outcome": "repaired", "recorded_at": datetime.now(UTC),
