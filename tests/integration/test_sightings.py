@@ -1,6 +1,5 @@
 """What was seen to differ across runs, and rows that are repaired again and again, on a real PostgreSQL."""
 
-import uuid
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from shared import recon_tables
 from sweeper import flapping, runs, settling, sightings
 from sweeper.model import Both, Finding, Outcome
 from tests.integration import stream_parts as parts
+from tests.integration.run_parts import begun
 
 MANY = 50_000
 
@@ -158,8 +158,7 @@ async def repaired(
     engine: AsyncEngine, findings: Iterable[Finding], *, mode: str = "repair", outcome: Outcome = Outcome.REPAIRED
 ) -> None:
     """A run that did this to the findings."""
-    run_id = uuid.uuid4()
-    await runs.begin(engine, run_id=run_id, mode=mode, extent="full", started_at=datetime.now(UTC))
+    run_id = await begun(engine, mode=mode)
     journal = runs.Journal(engine, run_id)
     done = [replace(one, outcome=outcome) for one in findings]
     await journal.settle(dict(zip(await journal.intend(done), done, strict=True)))
@@ -225,8 +224,7 @@ class TestFlapping:
         assert await marked(engine, both) == [3]
 
     async def test_tens_of_thousands_of_findings(self, engine: AsyncEngine) -> None:
-        run_id = uuid.uuid4()
-        await runs.begin(engine, run_id=run_id, mode="repair", extent="full", started_at=datetime.now(UTC))
+        run_id = await begun(engine)
         row: dict[str, Any] = {
             "run_id": run_id, "table_name": "loans", "row_id": "row-49999", "class": "stale_status", "kind": "update",
             "before": {}, "after": {"status": "completed"}, "outcome": "repaired", "recorded_at": datetime.now(UTC),

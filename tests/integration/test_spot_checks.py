@@ -18,7 +18,7 @@ from shared.coverage_store import Watermark
 from shared.settings import Sweep
 from shared.stepfi.settings import Stepfi
 from streams.apply import Applier, Record
-from sweeper import runs, spot_checks
+from sweeper import lock, spot_checks
 from sweeper.comparison import KeyRange
 from sweeper.context import Context
 from sweeper.contradiction import Verdict
@@ -54,7 +54,7 @@ def context(engine: AsyncEngine, client: rpc.Client | None = None, *, watermark:
         passphrase="",
         scope="stepfi",
         settings=Sweep(),
-        lock=cast("runs.Alone", None),
+        lock=cast("lock.Alone", None),
         watermark=Watermark(watermark, None),
     )
 
