@@ -1,10 +1,9 @@
 """What was seen to differ across runs, and rows that are repaired again and again, on a real PostgreSQL."""
 
-import uuid
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from sqlalchemy import insert, text, update
@@ -16,6 +15,7 @@ from shared import recon_tables
 from sweeper import flapping, runs, settling, sightings
 from sweeper.model import Both, Finding, Outcome
 from tests.integration import stream_parts as parts
+from tests.integration.run_parts import begun
 
 MANY = 50_000
 
@@ -154,14 +154,6 @@ class TestAcrossRuns:
         assert await sightings.oldest(engine) == 0  # a clock that was set back
 
 
-async def begun(engine: AsyncEngine, *, mode: str) -> uuid.UUID:
-    """A run that goes on."""
-    run = {"run_id": uuid.uuid4(), "mode": mode, "extent": "full", "status": "running", "started_at": datetime.now(UTC)}
-    async with engine.begin() as connection:
-        await connection.execute(insert(recon_tables.runs), [run])
-    return cast("uuid.UUID", run["run_id"])
-
-
 async def repaired(
     engine: AsyncEngine, findings: Iterable[Finding], *, mode: str = "repair", outcome: Outcome = Outcome.REPAIRED
 ) -> None:
@@ -232,7 +224,7 @@ class TestFlapping:
         assert await marked(engine, both) == [3]
 
     async def test_tens_of_thousands_of_findings(self, engine: AsyncEngine) -> None:
-        run_id = await begun(engine, mode="repair")
+        run_id = await begun(engine)
         row: dict[str, Any] = {
             "run_id": run_id, "table_name": "loans", "row_id": "row-49999", "class": "stale_status", "kind": "update",
             "before": {}, "after": {"status": "completed"}, "outcome": "repaired", "recorded_at": datetime.now(UTC),

@@ -18,11 +18,10 @@ from shared.coverage_store import Watermark
 from shared.settings import Sweep
 from shared.stepfi.settings import Stepfi
 from streams.apply import Applier, Record
-from sweeper import spot_checks
+from sweeper import lock, spot_checks
 from sweeper.comparison import KeyRange
 from sweeper.context import Context
 from sweeper.contradiction import Verdict
-from sweeper.lock import Alone
 from sweeper.model import Answer, Finding
 from sweeper.questions import Held
 from sweeper.spot_checks import Checked, SpotChecked
@@ -55,7 +54,7 @@ def context(engine: AsyncEngine, client: rpc.Client | None = None, *, watermark:
         passphrase="",
         scope="stepfi",
         settings=Sweep(),
-        lock=cast("Alone", None),
+        lock=cast("lock.Alone", None),
         watermark=Watermark(watermark, None),
     )
 
