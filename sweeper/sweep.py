@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 
 from shared import coverage_store
 from shared.settings import EngineSettings
-from sweeper import changed, flapping, observe, plan, repair, runs, session, settling, sightings, spotting
+from sweeper import changed, flapping, observe, plan, recovery, repair, runs, session, settling, sightings, spotting
 from sweeper.context import Context, Since, Subject
+from sweeper.journal import Journal
 from sweeper.model import Finding, Outcome
 from sweeper.report import Extent, Mode, Report, RunStatus
 from sweeper.session import OnRequest, Progress, Session
@@ -49,6 +50,7 @@ async def run(
 
 async def _sweep(one: Session) -> list[Finding]:
     this, context, settings = one.run, one.context, one.settings
+    this.notes += await recovery.settle(context)
     if this.reasons:
         return []
     found, is_whole = await _survey(one)
@@ -65,7 +67,7 @@ async def _sweep(one: Session) -> list[Finding]:
     if not to_write:
         return list(planned.findings)
     context.say(f"repairing {len(to_write)} rows")
-    done = await repair.repair(context, to_write, journal=runs.Journal(context.chain, this.run_id))
+    done = await repair.repair(context, to_write, journal=Journal(context.chain, this.run_id))
     await sightings.over(context.chain, [finding for finding in done if finding.outcome is Outcome.REPAIRED])
     outcome = {finding.identity: finding for finding in done}
     return [outcome.get(finding.identity, finding) for finding in planned.findings]
