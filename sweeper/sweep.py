@@ -16,6 +16,7 @@ from sweeper import changed, flapping, observe, plan, recovery, repair, runs, se
 from sweeper.context import Context, Since, Subject
 from sweeper.journal import Journal
 from sweeper.model import Finding, Outcome
+from sweeper.plan_origin import PlanTo
 from sweeper.report import Extent, Mode, Report, RunStatus
 from sweeper.session import OnRequest, Progress, Session
 
@@ -28,12 +29,14 @@ async def run(
     repairing: bool,
     tables: Sequence[str] = (),
     changed_only: bool = False,
+    plan_to: PlanTo | None = None,
     on_progress: Progress = lambda _: None,
     on_request: OnRequest = lambda _method, _outcome: None,
 ) -> Report:
     """Sweep the subjects' tables (or those named); nothing is written to the application unless `repairing`.
 
     changed_only   look at what changed on chain since the last complete sweep, and at the drift that was there by then
+    plan_to        where to write the plan of what may be written and was not
     Raises AlreadyRunning when another sweep holds the lock, and a ChaintrueError for a setting that is wrong.
     """
     mode = Mode.REPAIR if repairing else Mode.DRY
@@ -44,6 +47,8 @@ async def run(
         one.context.say = on_progress
         findings = await _sweep(one)
         report = await _report(one, findings)
+        if plan_to is not None:
+            await plan_to.write(one.context, report)
         await runs.finish(one.context.chain, report)
     return report
 
