@@ -51,7 +51,6 @@ WHERE to_regclass(:table) IN (one.conrelid, one.confrelid)
 UNION ALL
 SELECT 'trigger ' || pg_get_triggerdef(one.oid) FROM pg_trigger AS one
 WHERE one.tgrelid = to_regclass(:table) AND NOT one.tgisinternal
-ORDER BY rule COLLATE "C"
 """)
 
 
@@ -100,7 +99,7 @@ async def read_table(connection: AsyncConnection, name: str) -> AppTable | None:
 
 async def fingerprint(connection: AsyncConnection, table: AppTable) -> str:
     """What a change was planned for: the table's columns and types, its constraints, references and triggers, in one hash."""
-    rules = [str(row.rule) for row in await connection.execute(_RULES, {"table": table.name})]
+    rules = sorted(str(row.rule) for row in await connection.execute(_RULES, {"table": table.name}))
     lines = [f"{name} {kind}" for name, kind in sorted(table.types.items())] + rules
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
