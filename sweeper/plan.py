@@ -70,9 +70,7 @@ def _is_proposed(finding: Finding) -> bool:
 def _too_many(count: int, settings: Sweep) -> tuple[str, ...]:
     if count <= settings.max_repairs:
         return ()
-    words = (
-        f"{count} rows would be written, CHAINTRUE_SWEEP__MAX_REPAIRS allows {settings.max_repairs}: nothing is written"
-    )
+    words = f"{count} rows would be repaired, CHAINTRUE_SWEEP__MAX_REPAIRS allows {settings.max_repairs}: nothing is written"
     return (words,)
 
 

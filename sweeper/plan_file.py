@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared import errors
@@ -145,7 +144,7 @@ def make(
 
 def write(path: Path, plan: PlanFile) -> None:
     """The file whole or not at all, for its owner alone: it holds rows of the application."""
-    body = orjson.dumps(plan.model_dump(mode="json", by_alias=True, exclude_defaults=False), option=orjson.OPT_INDENT_2)
+    body = json.dumps(plan.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False).encode()
     descriptor, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")  # mode 0600
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -154,7 +154,9 @@ async def test_a_row_that_changed_since_is_left(world: World, path: Path) -> Non
     row = f"WHERE id = '{change['row_id']}'"
     await execute(world, f"UPDATE loans SET updated_at = updated_at + interval '1 s' {row}")
     before = await world.dump()
-    ended = await world.run("apply", "--json", edited(path, lambda plan: plan["select"].update(rows=[change["row_id"]])))
+    ended = await world.run(
+        "apply", "--json", edited(path, lambda plan: plan["select"].update(rows=[change["row_id"]]))
+    )
     assert (ended.code, ended.json["skipped_changed"], len(ended.json["findings"])) == (2, 1, 1), ended.stderr
     assert "updated_at" in ended.json["findings"][0]["evidence"]["reason"]
     assert await world.dump() == before
@@ -165,7 +167,9 @@ async def test_a_narrowed_plan_writes_only_what_it_names(world: World, path: Pat
     plan = json.loads(path.read_text())
     wanted = next(one for one in plan["changes"] if one["table"] == "loans" and one["policy"] == "repair")
     before = await world.dump()
-    ended = await world.run("apply", "--json", edited(path, lambda plan: plan["select"].update(rows=[wanted["row_id"]])))
+    ended = await world.run(
+        "apply", "--json", edited(path, lambda plan: plan["select"].update(rows=[wanted["row_id"]]))
+    )
     assert (ended.code, ended.json["mode"], ended.json["extent"], ended.json["repaired"]) == (0, "apply", "plan", 1)
     after = await world.dump()
     changed = [row for row in after["loans"] if row not in before["loans"]]

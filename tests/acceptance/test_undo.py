@@ -37,9 +37,7 @@ def written() -> list[str]:
     return []
 
 
-async def test_the_runs_to_be_undone(
-    world: World, dumps: list[Dump], written: list[str], tmp_path: Path
-) -> None:
+async def test_the_runs_to_be_undone(world: World, dumps: list[Dump], written: list[str], tmp_path: Path) -> None:
     policy = {"CHAINTRUE_SWEEP__POLICY__STALE_STATUS": "propose"}
     repaired = await world.run("sweep", "--repair", "--json", "--plan", str(tmp_path / "plan.json"), **policy)
     assert repaired.json["repaired"] > 3, repaired.stderr
@@ -71,7 +69,9 @@ async def test_a_row_that_changed_since_is_left_and_the_others_are_put_back(
     assert (again.code, again.json["repaired"], again.json["skipped_changed"]) == (0, 1, 0), again.stderr
 
 
-async def test_undo_is_to_the_byte_and_leaves_inserted_rows(world: World, dumps: list[Dump], written: list[str]) -> None:
+async def test_undo_is_to_the_byte_and_leaves_inserted_rows(
+    world: World, dumps: list[Dump], written: list[str]
+) -> None:
     ended = await world.run("undo", "--json", written[1], **OFFLINE)
     assert (ended.code, ended.json["mode"], ended.json["extent"]) == (0, "undo", "run"), ended.stderr
     inserted = {one["row_id"] for one in ended.json["findings"] if one["outcome"] == "reported"}
@@ -103,7 +103,9 @@ async def test_an_undo_can_be_undone(world: World, dumps: list[Dump], written: l
     assert (again.code, again.json["repaired"]) == (0, ended.json["repaired"])
 
 
-@pytest.mark.parametrize(("named", "words"), [("00000000", "no run"), ("nonsense", "no id of a run"), ("", "no id of a run")])
+@pytest.mark.parametrize(
+    ("named", "words"), [("00000000", "no run"), ("nonsense", "no id of a run"), ("", "no id of a run")]
+)
 async def test_a_run_that_is_not_there_is_said(world: World, named: str, words: str) -> None:
     ended = await world.run("undo", named, **OFFLINE)
     assert (ended.code, ended.stdout) == (1, "")

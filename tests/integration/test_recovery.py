@@ -59,7 +59,12 @@ def event(number: int) -> Finding:
         "reason": "increase", "created_at": EARLIER,
     }  # fmt: skip
     return Finding(
-        drift_class="missing_row", table="reputation_history", row_id=None, entity=f"event:{number}", words="", insert=row
+        drift_class="missing_row",
+        table="reputation_history",
+        row_id=None,
+        entity=f"event:{number}",
+        words="",
+        insert=row,
     )
 
 

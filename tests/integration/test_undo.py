@@ -52,7 +52,12 @@ async def test_rows_are_put_back_to_the_byte(app: App) -> None:
 
 @pytest.mark.parametrize(
     "touch",
-    ["reservation_id = 'x'", "status = 'defaulted'", "updated_at = updated_at + interval '1 us'", "remaining_balance = 105.5000"],
+    [
+        "reservation_id = 'x'",
+        "status = 'defaulted'",
+        "updated_at = updated_at + interval '1 us'",
+        "remaining_balance = 105.5000",
+    ],
 )
 async def test_a_row_that_was_touched_since_in_any_way_is_left(app: App, touch: str) -> None:
     rows = [await app.loan(), await app.loan()]
