@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from shared import errors
 from shared.settings import EngineSettings
-from sweeper import app_access, plan, plan_file, plan_origin, recovery, repair, row_images, runs, session
+from sweeper import app_access, plan, plan_file, plan_origin, recovery, repair, row_images, runs, session, sightings
 from sweeper.context import Compared, Context, Subject
 from sweeper.journal import Journal
 from sweeper.model import Answer, Finding, Outcome
@@ -95,6 +95,7 @@ async def _apply(one: Session, changes: Sequence[Change]) -> list[Finding]:
         return list(decided.findings)
     context.say(f"writing {len(decided.to_write)} rows")
     written = await repair.repair(context, decided.to_write, journal=Journal(context.chain, this.run_id))
+    await sightings.over(context.chain, [finding for finding in written if finding.outcome is Outcome.REPAIRED])
     outcome = {finding.identity: finding for finding in written}
     return [outcome.get(finding.identity, finding) for finding in decided.findings]
 

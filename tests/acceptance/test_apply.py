@@ -30,13 +30,23 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("plans") / "plan.json"
 
 
+def told(path: Path) -> Plan:
+    """The plan, as JSON."""
+    plan: Plan = json.loads(path.read_text())
+    return plan
+
+
 def edited(path: Path, edit: Callable[[Plan], object]) -> str:
     """A copy of the plan, edited; returns its path."""
-    plan = json.loads(path.read_text())
+    plan = told(path)
     edit(plan)
     copy = path.with_name("edited.json")
     copy.write_text(json.dumps(plan))
     return str(copy)
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
 
 
 async def execute(world: World, statement: str) -> None:
@@ -50,8 +60,8 @@ async def test_a_dry_sweep_writes_the_plan_and_nothing_else(world: World, path: 
     ended = await world.run("sweep", "--json", "--plan", str(path))
     assert ended.code == 2, ended.stderr
     assert await world.dump() == before
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    plan = json.loads(path.read_text())
+    assert mode_of(path) == 0o600
+    plan = told(path)
     assert plan["run_id"] == ended.json["run_id"]
     proposed = {
         (one["class"], one["table"], one["row_id"], one["entity"])
@@ -140,7 +150,7 @@ async def test_limits_and_policies_of_now_hold(world: World, path: Path) -> None
     limited = await world.run("apply", "--json", str(path), CHAINTRUE_SWEEP__MAX_REPAIRS="1")
     assert (limited.code, limited.json["repaired"]) == (3, 0)
     assert "MAX_REPAIRS" in limited.json["reasons"][0]
-    tables = {one["table"] for one in json.loads(path.read_text())["changes"]}
+    tables = {one["table"] for one in told(path)["changes"]}
     reported = await world.run(
         "apply", "--json", str(path), **{f"CHAINTRUE_SWEEP__TABLE_POLICY__{name.upper()}": "report" for name in tables}
     )
@@ -150,7 +160,7 @@ async def test_limits_and_policies_of_now_hold(world: World, path: Path) -> None
 
 
 async def test_a_row_that_changed_since_is_left(world: World, path: Path) -> None:
-    change = next(one for one in json.loads(path.read_text())["changes"] if one["table"] == "loans" and one["set"])
+    change = next(one for one in told(path)["changes"] if one["table"] == "loans" and one["set"])
     row = f"WHERE id = '{change['row_id']}'"
     await execute(world, f"UPDATE loans SET updated_at = updated_at + interval '1 s' {row}")
     before = await world.dump()
@@ -164,7 +174,7 @@ async def test_a_row_that_changed_since_is_left(world: World, path: Path) -> Non
 
 
 async def test_a_narrowed_plan_writes_only_what_it_names(world: World, path: Path) -> None:
-    plan = json.loads(path.read_text())
+    plan = told(path)
     wanted = next(one for one in plan["changes"] if one["table"] == "loans" and one["policy"] == "repair")
     before = await world.dump()
     ended = await world.run(
@@ -179,7 +189,7 @@ async def test_a_narrowed_plan_writes_only_what_it_names(world: World, path: Pat
 
 
 async def test_all_of_it_is_written_proposals_too_and_a_second_time_nothing(world: World, path: Path) -> None:
-    count = len(json.loads(path.read_text())["changes"])
+    count = len(told(path)["changes"])
     first = await world.run("apply", "--json", str(path))
     assert first.code in (0, 2), first.stderr
     left = [one for one in first.json["findings"] if one["outcome"] != "repaired"]

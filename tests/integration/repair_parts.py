@@ -17,7 +17,7 @@ from migrations import runner
 from shared import database, rpc
 from shared.coverage_store import Watermark
 from shared.settings import Database, Policy, Sweep
-from sweeper import app_access, app_schema, repair, runs
+from sweeper import app_access, app_schema, lock, repair, runs
 from sweeper.context import Context, Subject
 from sweeper.journal import Journal
 from sweeper.model import Both, Finding, Outcome
@@ -34,7 +34,8 @@ KEYS = {
 _WITNESS = """
 CREATE TABLE witness (number bigserial, what text, id uuid, old jsonb, new jsonb);
 CREATE FUNCTION witness() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-  INSERT INTO witness (what, id, old, new) VALUES (TG_TABLE_NAME || ' ' || TG_OP, coalesce(NEW.id, OLD.id), to_jsonb(OLD), to_jsonb(NEW));
+  INSERT INTO witness (what, id, old, new)
+  VALUES (TG_TABLE_NAME || ' ' || TG_OP, coalesce(NEW.id, OLD.id), to_jsonb(OLD), to_jsonb(NEW));
   RETURN NULL; END $$;
 """
 
@@ -60,7 +61,7 @@ class App:
     async def begin(self, mode: str = "repair") -> uuid.UUID:
         """A new run, as `session` records it."""
         run_id = uuid.uuid4()
-        await runs.begin(self.own, run_id=run_id, mode=mode, extent="full", started_at=datetime.now(UTC))
+        await runs.begin(self.context.lock, run_id=run_id, mode=mode, extent="full", started_at=datetime.now(UTC))
         return run_id
 
     async def repair(self, findings: Sequence[Finding], *, run_id: uuid.UUID | None = None) -> list[Finding]:
@@ -97,7 +98,8 @@ class App:
         await self.connection.execute(_WITNESS)
         for table in tables:
             await self.connection.execute(
-                f"CREATE TRIGGER witness AFTER INSERT OR UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION witness()"
+                f"CREATE TRIGGER witness AFTER INSERT OR UPDATE OR DELETE ON {table} "
+                "FOR EACH ROW EXECUTE FUNCTION witness()"
             )
 
     async def witnessed(self) -> list[tuple[str, str, set[str]]]:
@@ -135,7 +137,7 @@ def loan_row() -> dict[str, Any]:
     number = uuid.uuid4().int % 10**9
     return {
         "id": uuid.uuid4(), "loan_id": str(number), "user_wallet": f"G{number}", "amount": Decimal("100.00"),
-        "loan_amount": Decimal("80.00"), "guarantee": Decimal("20.00"), "interest_rate": Decimal("5"),
+        "loan_amount": Decimal("80.00"), "guarantee": Decimal("20.00"), "interest_rate": Decimal(5),
         "total_repayment": Decimal("105.50"), "remaining_balance": Decimal("105.50"), "term": 4, "status": "active",
         "created_at": EARLIER, "updated_at": EARLIER,
     }  # fmt: skip
@@ -158,7 +160,8 @@ async def opened(postgres: stack.Databases) -> AsyncIterator[App]:
     name = uuid.uuid4().hex
     own_url, app_url = await postgres.create_database(f"own_{name}"), await postgres.create_database(f"app_{name}")
     await schema.create(app_url)
-    async with engine(own_url) as own, engine(app_url) as app, runs.alone(own) as lock:
+    settings = Database.model_validate({"url": own_url})
+    async with engine(own_url) as own, engine(app_url) as app, lock.alone(settings) as held:
         await runner.upgrade(own)
         connection = await asyncpg.connect(app_url)
         context = Context(
@@ -168,7 +171,7 @@ async def opened(postgres: stack.Databases) -> AsyncIterator[App]:
             passphrase="",
             scope="test",
             settings=Sweep(),
-            lock=lock,
+            lock=held,
             watermark=Watermark(1, None),
             now=NOW,
             subjects={table: cast("Subject", _Subject(table, key)) for table, key in KEYS.items()},

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from deploy import stack
 from sweeper import batches, recovery
 from sweeper.journal import Journal
-from sweeper.model import Finding, Outcome
+from sweeper.model import Finding, Outcome, Value
 from tests.integration import repair_parts
 from tests.integration.repair_parts import EARLIER, NOW, App
 
@@ -54,7 +54,7 @@ def dies_in_the_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def event(number: int) -> Finding:
-    row = {
+    row: dict[str, Value] = {
         "event_id": f"0001-{number}", "user_wallet": "G", "old_score": 1, "new_score": 2, "change_amount": 1,
         "reason": "increase", "created_at": EARLIER,
     }  # fmt: skip

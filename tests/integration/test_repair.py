@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from deploy import stack
 from shared import errors
-from sweeper import batches, repair, runs
+from sweeper import batches, lock, repair
 from sweeper.journal import Journal
 from sweeper.model import Finding, Outcome
 from tests.integration import repair_parts
@@ -111,8 +111,8 @@ async def test_a_column_that_stores_less_is_still_repaired_and_one_too_narrow_is
     rows = [await app.loan() for _ in range(3)]
     findings = [
         await app.finding(rows[0], remaining_balance=Decimal("1.2345678"), status="completed"),
-        await app.finding(rows[1], remaining_balance=Decimal("1"), status="cancelled_by_chain"),
-        await app.finding(rows[2], remaining_balance=Decimal("2"), status="defaulted"),
+        await app.finding(rows[1], remaining_balance=Decimal(1), status="cancelled_by_chain"),
+        await app.finding(rows[2], remaining_balance=Decimal(2), status="defaulted"),
     ]
     done = await app.repair(findings)
     assert outcomes(done) == ["repaired", "failed", "repaired"]
@@ -261,7 +261,7 @@ async def until_waiting(app: App) -> None:
     """Until somebody waits for a lock of the application's database."""
     async with asyncio.timeout(20), app.app.connect() as connection:
         query = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        while not (await connection.execute(query)).scalar_one():
+        while not (await connection.execute(query)).scalar_one():  # noqa: ASYNC110 - of another process
             await asyncio.sleep(0.02)
 
 
@@ -353,7 +353,7 @@ async def test_a_lock_that_is_lost_after_the_intent_writes_nothing(app: App, mon
     async def lost(_: object) -> None:
         raise errors.LockLost
 
-    monkeypatch.setattr(runs.Alone, "ensure", lost)
+    monkeypatch.setattr(lock.Alone, "ensure", lost)
     run_id = await app.begin()
     with pytest.raises(errors.LockLost):
         await app.repair([await app.finding(row_id, status="completed")], run_id=run_id)

@@ -14,6 +14,8 @@ from migrations import runner as migrations
 from shared import database as databases
 from shared import recon_tables
 from sweeper import flapping, runs, settling, sightings
+from sweeper.app_schema import AppTable
+from sweeper.journal import Done, Journal
 from sweeper.model import Both, Finding, Outcome
 from tests.integration import stream_parts as parts
 
@@ -158,11 +160,20 @@ async def repaired(
     engine: AsyncEngine, findings: Iterable[Finding], *, mode: str = "repair", outcome: Outcome = Outcome.REPAIRED
 ) -> None:
     """A run that did this to the findings."""
+    done = list(findings)
+    journal = Journal(engine, await begun(engine, mode=mode))
+    table = AppTable("loans", dict.fromkeys({name for one in done for name in (*one.update, *one.guard)}, "text"))
+    numbers = await journal.intend(done, repair.batch_of(table, "loan_id", done))
+    await journal.settle({number: Done(outcome=outcome) for number in numbers})
+
+
+async def begun(engine: AsyncEngine, *, mode: str = "repair") -> uuid.UUID:
+    """A run that goes on."""
     run_id = uuid.uuid4()
-    await runs.begin(engine, run_id=run_id, mode=mode, extent="full", started_at=datetime.now(UTC))
-    journal = runs.Journal(engine, run_id)
-    done = [replace(one, outcome=outcome) for one in findings]
-    await journal.settle(dict(zip(await journal.intend(done), done, strict=True)))
+    ours = {"run_id": run_id, "mode": mode, "extent": "full", "status": "running", "started_at": datetime.now(UTC)}
+    async with engine.begin() as connection:
+        await connection.execute(insert(recon_tables.runs), ours)
+    return run_id
 
 
 async def marked(engine: AsyncEngine, *findings: Finding, limit: int = 3, window: float = 3600) -> list[Any]:
@@ -225,8 +236,7 @@ class TestFlapping:
         assert await marked(engine, both) == [3]
 
     async def test_tens_of_thousands_of_findings(self, engine: AsyncEngine) -> None:
-        run_id = uuid.uuid4()
-        await runs.begin(engine, run_id=run_id, mode="repair", extent="full", started_at=datetime.now(UTC))
+        run_id = await begun(engine)
         row: dict[str, Any] = {
             "run_id": run_id, "table_name": "loans", "row_id": "row-49999", "class": "stale_status", "kind": "update",
             "before": {}, "after": {"status": "completed"}, "outcome": "repaired", "recorded_at": datetime.now(UTC),

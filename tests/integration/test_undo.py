@@ -2,11 +2,13 @@
 
 import uuid
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from deploy import stack
+from shared import errors
 from sweeper import undo
 from sweeper.journal import Journal
 from sweeper.model import Finding, Outcome
@@ -29,7 +31,7 @@ async def taken_back(app: App, run_id: uuid.UUID) -> tuple[list[Finding], list[s
     return await undo._undo(session, run_id), run.notes
 
 
-async def repaired(app: App, *rows: str, **update: object) -> uuid.UUID:
+async def repaired(app: App, *rows: str, **update: Any) -> uuid.UUID:
     run_id = await app.begin()
     findings = [await app.finding(row_id, **update) for row_id in rows]
     assert {one.outcome for one in await app.repair(findings, run_id=run_id)} == {Outcome.REPAIRED}
@@ -45,9 +47,9 @@ async def test_rows_are_put_back_to_the_byte(app: App) -> None:
     findings, _ = await taken_back(app, run_id)
     assert [one.outcome for one in findings] == [Outcome.REPAIRED] * 3
     assert await app.texts() == before
-    assert {row_id: columns for _, row_id, columns in await app.witnessed()} == dict.fromkeys(
-        rows, {"status", "completed_at", "updated_at"}
-    )
+    assert {row_id: columns for _, row_id, columns in await app.witnessed()} == {
+        row_id: {"status", "completed_at", "updated_at"} for row_id in rows
+    }
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,10 @@ async def test_a_run_is_found_by_a_beginning_that_is_its_own(app: App) -> None:
     assert await undo._find(app.own, str(first)[:8].upper()) == first
     twin = uuid.UUID(str(first)[:-1] + ("0" if str(first)[-1] != "0" else "1"))
     async with app.own.begin() as connection:
-        statement = "INSERT INTO recon.runs (run_id, mode, extent, status, started_at) SELECT :twin, mode, extent, status, now() FROM recon.runs"
+        statement = (
+            "INSERT INTO recon.runs (run_id, mode, extent, status, started_at) "
+            "SELECT :twin, mode, extent, status, now() FROM recon.runs"
+        )
         await connection.execute(text(statement), {"twin": twin})
-    with pytest.raises(undo.errors.PlanRefused, match="several runs"):
+    with pytest.raises(errors.PlanRefused, match="several runs"):
         await undo._find(app.own, str(first)[:8])
