@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from migrations import runner as migrations
 from shared import database as databases
 from shared import recon_tables
-from sweeper import flapping, runs, settling, sightings
+from sweeper import flapping, repair, settling, sightings
 from sweeper.app_schema import AppTable
 from sweeper.journal import Done, Journal
 from sweeper.model import Both, Finding, Outcome

@@ -18,10 +18,11 @@ from shared.coverage_store import Watermark
 from shared.settings import Sweep
 from shared.stepfi.settings import Stepfi
 from streams.apply import Applier, Record
-from sweeper import runs, spot_checks
+from sweeper import spot_checks
 from sweeper.comparison import KeyRange
 from sweeper.context import Context
 from sweeper.contradiction import Verdict
+from sweeper.lock import Alone
 from sweeper.model import Answer, Finding
 from sweeper.questions import Held
 from sweeper.spot_checks import Checked, SpotChecked
@@ -54,7 +55,7 @@ def context(engine: AsyncEngine, client: rpc.Client | None = None, *, watermark:
         passphrase="",
         scope="stepfi",
         settings=Sweep(),
-        lock=cast("runs.Alone", None),
+        lock=cast("Alone", None),
         watermark=Watermark(watermark, None),
     )
 
