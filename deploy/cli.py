@@ -15,6 +15,12 @@ Exit codes: 0 clean, all repaired, or findings that are only reported
             2 drift remains that policy would repair or propose (--strict: any finding)
             3 not complete: something could not be compared or asked"""
 
+_UNDO_CODES = """\b
+Exit codes: 0 all taken back, or nothing to do
+            1 error (no such run, a wrong setting, something unreachable)
+            2 some rows changed since, or could not be written
+            3 not complete: what became of some rows is not known"""
+
 _REPLAY_CODES = """\b
 Exit codes: 0 identical, or exchanged
             1 error (a wrong setting, a log that is not whole, something unreachable)
@@ -140,9 +146,20 @@ def replay(config: Path | None, as_json: bool, swap: bool, base: str | None) -> 
 @click.option("--repair", is_flag=True, help="Apply what policy allows; without it nothing is written to the app.")
 @click.option("--table", "tables", multiple=True, help="Only this table; may be given again.")
 @click.option("--changed", is_flag=True, help="Only what changed on chain since the last complete sweep.")
+@click.option(
+    "--plan",
+    type=click.Path(path_type=Path),
+    help="Write what policy would repair or propose, and was not written, to this file: for `apply`.",
+)
 @click.option("--strict", is_flag=True, help="Exit with 2 on any finding.")
 def sweep(
-    config: Path | None, as_json: bool, repair: bool, tables: tuple[str, ...], changed: bool, strict: bool
+    config: Path | None,
+    as_json: bool,
+    repair: bool,
+    tables: tuple[str, ...],
+    changed: bool,
+    plan: Path | None,
+    strict: bool,
 ) -> int:
     """Compare the application's database with the chain; explain, and with --repair mend, each mismatch."""
     from deploy import application, terminal, terminal_report
@@ -155,7 +172,7 @@ def sweep(
         settings = _load(application, config, *command.REQUIRED)
         with terminal.err().status("sweeping") as status:
             report = await command.run(
-                settings, repair=repair, tables=tables, changed=changed, on_progress=status.update
+                settings, repair=repair, tables=tables, changed=changed, plan=plan, on_progress=status.update
             )
         if as_json:
             terminal.show_json(report.to_json())
@@ -184,6 +201,63 @@ def schedule(config: Path | None, as_json: bool) -> int:
         return await command.run(settings, stop)
 
     return running.run(work, stops=True)
+
+
+@cli.command(short_help="Write a reviewed plan.", epilog=_EXIT_CODES.replace(" (--strict: any finding)", ""))
+@_config
+@_json
+@click.argument("plan", type=click.Path(path_type=Path))
+def apply(config: Path | None, as_json: bool, plan: Path) -> int:
+    """Write the changes of PLAN, a file that `sweep --plan` wrote and people reviewed.
+
+    Narrow it before: `select` lists classes, tables, rows (ids) and entities to apply, null being all of them, `select.skip`
+    those to leave out; or delete whole changes. Values cannot be edited: each change is looked at again on both sides,
+    confirmed by the chain, and written only if it is still exactly what the plan says. What is fine by now is nothing to do.
+
+    A plan is refused (exit code 1, nothing written) for another network, other contracts or another schema of the app, when
+    our tables are older than it or of another log, and when it is older than CHAINTRUE_SWEEP__PLAN_MAX_AGE_SECONDS. What
+    policy only reports is never written; CHAINTRUE_SWEEP__MAX_REPAIRS holds.
+    """
+    from deploy import application, terminal, terminal_report
+    from deploy.commands import apply as command
+
+    async def work(_: asyncio.Event) -> int:
+        settings = _load(application, config, *command.REQUIRED)
+        with terminal.err().status("applying the plan") as status:
+            report = await command.run(settings, path=plan, on_progress=status.update)
+        if as_json:
+            terminal.show_json(report.to_json())
+        else:
+            terminal_report.show(report, console=terminal.out())
+        return int(report.exit_code(strict=False))
+
+    return running.run(work)
+
+
+@cli.command(short_help="Take a run's updates back.", epilog=_UNDO_CODES)
+@_config
+@_json
+@click.argument("run_id", metavar="RUN")
+def undo(config: Path | None, as_json: bool, run_id: str) -> int:
+    """Give the rows that RUN updated the values that they had before, to the byte, where nobody touched them since.
+
+    RUN is the run_id of a report, or a beginning of it that no other run shares. Rows that were inserted are listed and left:
+    no row is ever deleted. An undo is a run itself, and can be undone. The chain is not asked.
+    """
+    from deploy import application, terminal, terminal_report
+    from deploy.commands import undo as command
+
+    async def work(_: asyncio.Event) -> int:
+        settings = _load(application, config, *command.REQUIRED)
+        with terminal.err().status("undoing") as status:
+            report = await command.run(settings, named=run_id, on_progress=status.update)
+        if as_json:
+            terminal.show_json(report.to_json())
+        else:
+            terminal_report.show(report, console=terminal.out())
+        return int(report.exit_code(strict=False))
+
+    return running.run(work)
 
 
 @cli.command(short_help="How far the tables are, and what they lack.")

@@ -12,7 +12,7 @@ from rich.table import Table
 from deploy.terminal import sentence, short, text
 from shared.settings import Policy
 from sweeper.model import Both, Finding, Outcome
-from sweeper.report import Report
+from sweeper.report import Mode, Report
 
 MAX_SHOWN = 200
 """Findings that are told one by one: more are read by nobody on a terminal."""
@@ -33,19 +33,29 @@ _DONE = {
     Outcome.SKIPPED_CHANGED: "not written: the row changed meanwhile",
     Outcome.FAILED: "could not be written",
 }
+_CLEAN = "[bold]No findings[/]: the app says what the chain says."
+_NOTHING = {Mode.APPLY: "[bold]Nothing to do[/].", Mode.UNDO: "[bold]Nothing to do[/]."}
+_UNDONE = {
+    Outcome.REPAIRED: "put back",
+    Outcome.REPORTED: "left as it is",
+    Outcome.SKIPPED_CHANGED: "left as it is",
+    Outcome.UNKNOWN: "not known",
+}
+"""Of an undo, where the words differ."""
 
 
 def show(report: Report, *, console: Console) -> None:
     """All of it."""
     for number, finding in enumerate(report.findings[:MAX_SHOWN], start=1):
-        _show_finding(number, finding, console)
+        _show_finding(number, finding, console, said=_UNDONE if report.mode is Mode.UNDO else {})
     if (more := len(report.findings) - MAX_SHOWN) > 0:
         console.print(f"… and {more} more: [bold]--json[/] tells all.\n")
-    console.print(compared(report))
-    if report.findings:
+    if report.mode is not Mode.UNDO:
+        console.print(compared(report))
         console.print()
+    if report.findings:
         console.print(outcomes(report.findings))
-    console.print()
+        console.print()
     show_end(report, console=console)
 
 
@@ -55,10 +65,11 @@ def show_end(report: Report, *, console: Console) -> None:
     counts = Counter(finding.outcome for finding in report.findings)
     done = ", ".join(f"{counts[outcome]} {_name(outcome)}" for outcome in Outcome if counts[outcome])
     found = f"{len(report.findings)} finding{'' if len(report.findings) == 1 else 's'}"
-    console.print(
-        f"Stands on ledger {text(report.watermark_ledger)}. Answers of the chain: {answers or 'none needed'}."
-    )
-    console.print(f"[bold]{found}[/]: {done}." if done else "[bold]No findings[/]: the app says what the chain says.")
+    if report.mode is not Mode.UNDO:
+        console.print(
+            f"Stands on ledger {text(report.watermark_ledger)}. Answers of the chain: {answers or 'none needed'}."
+        )
+    console.print(f"[bold]{found}[/]: {done}." if done else _NOTHING.get(report.mode, _CLEAN))
     for note in report.notes:
         console.print(f"Note: {sentence(note)}")
     for reason in report.reasons:
@@ -108,9 +119,9 @@ def done(finding: Finding) -> str:
     return _DONE[finding.outcome]
 
 
-def _show_finding(number: int, finding: Finding, console: Console) -> None:
-    colour = _COLOURS[finding.outcome]
-    console.print(f"[bold]{number}. {finding.drift_class}[/]  {_whose(finding)}  [{colour}]{done(finding)}[/]")
+def _show_finding(number: int, finding: Finding, console: Console, *, said: Mapping[Outcome, str]) -> None:
+    colour, what = _COLOURS[finding.outcome], said.get(finding.outcome) or done(finding)
+    console.print(f"[bold]{number}. {finding.drift_class}[/]  {_whose(finding)}  [{colour}]{what}[/]")
     console.print(Padding.indent(sentence(finding.words), 3))
     if finding.columns:
         console.print(Padding.indent(_columns(finding.columns), 5))

@@ -1,6 +1,6 @@
 """Schema `recon`: what the sweeps saw, did and why. Never rebuilt from the log, never deleted from."""
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, ForeignKey, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, MetaData, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 SCHEMA = "recon"
@@ -27,7 +27,7 @@ runs = Table(
 changes = Table(
     "changes",
     metadata,
-    Column("run_id", UUID(as_uuid=True), ForeignKey(runs.c.run_id), primary_key=True),
+    Column("run_id", UUID(as_uuid=True), primary_key=True),  # of a run: the journal holds its row while it writes these
     Column("number", Integer, primary_key=True),
     Column("table_name", Text, nullable=False),
     Column("row_id", Text, nullable=False),

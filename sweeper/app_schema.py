@@ -1,5 +1,6 @@
 """The application's live schema, read at start: histories of migrations are not to be trusted, and columns may be missing."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -14,32 +15,66 @@ FROM pg_attribute AS attribute
 WHERE attribute.attrelid = to_regclass(:table) AND attribute.attnum > 0 AND NOT attribute.attisdropped
 """)
 
+# Of a key that follows an update (ON UPDATE CASCADE) the application itself has said what becomes of it.
 _REFERENCES = text("""
-SELECT referencing.relname AS table, column_of.attname AS column, target.attname AS target
+SELECT CAST(CAST(one.conrelid AS regclass) AS text) AS table,
+  (SELECT array_agg(CAST(attribute.attname AS text) ORDER BY place.number)
+   FROM unnest(one.conkey) WITH ORDINALITY AS place (attnum, number)
+   JOIN pg_attribute AS attribute ON attribute.attrelid = one.conrelid AND attribute.attnum = place.attnum) AS columns,
+  (SELECT array_agg(CAST(attribute.attname AS text) ORDER BY place.number)
+   FROM unnest(one.confkey) WITH ORDINALITY AS place (attnum, number)
+   JOIN pg_attribute AS attribute ON attribute.attrelid = one.confrelid AND attribute.attnum = place.attnum) AS targets
 FROM pg_constraint AS one
-JOIN pg_class AS referencing ON referencing.oid = one.conrelid
-JOIN pg_attribute AS column_of ON column_of.attrelid = one.conrelid AND column_of.attnum = one.conkey[1]
-JOIN pg_attribute AS target ON target.attrelid = one.confrelid AND target.attnum = one.confkey[1]
-WHERE one.contype = 'f' AND one.confrelid = to_regclass(:table) AND cardinality(one.conkey) = 1 AND one.confupdtype IN ('a', 'r')
+WHERE one.contype = 'f' AND one.confrelid = to_regclass(:table) AND one.confupdtype <> 'c' AND one.conparentid = 0
+ORDER BY one.conname, one.oid
+""")
+
+# Only whole indexes on plain columns: what a part of the rows or an expression forbids is left to PostgreSQL to say.
+_UNIQUE = text("""
+SELECT (SELECT array_agg(CAST(attribute.attname AS text) ORDER BY place.number)
+  FROM unnest(CAST(one.indkey AS int2[])) WITH ORDINALITY AS place (attnum, number)
+  JOIN pg_attribute AS attribute ON attribute.attrelid = one.indrelid AND attribute.attnum = place.attnum
+  WHERE place.number <= one.indnkeyatts) AS columns
+FROM pg_index AS one
+WHERE one.indrelid = to_regclass(:table) AND one.indisunique AND one.indisvalid AND one.indpred IS NULL AND one.indexprs IS NULL
+ORDER BY one.indexrelid
+""")
+
+_ACTS_AFTER = text("""
+SELECT EXISTS (SELECT FROM pg_trigger AS one WHERE one.tgrelid = to_regclass(:table) AND NOT one.tgisinternal
+  AND one.tgenabled <> 'D' AND one.tgtype & 66 = 0)
+""")
+
+_RULES = text("""
+SELECT 'constraint ' || pg_get_constraintdef(one.oid) AS rule FROM pg_constraint AS one
+WHERE to_regclass(:table) IN (one.conrelid, one.confrelid)
+UNION ALL
+SELECT 'trigger ' || pg_get_triggerdef(one.oid) FROM pg_trigger AS one
+WHERE one.tgrelid = to_regclass(:table) AND NOT one.tgisinternal
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A foreign key onto a column of the table that forbids to change what it refers to."""
+    """A foreign key onto columns of the table that forbids to change what it refers to."""
 
     table: str
-    column: str
-    target: str
+    columns: tuple[str, ...]
+    targets: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AppTable:
-    """A table as it is: columns with their PostgreSQL types, and what refers to it."""
+    """A table as it is: columns with their PostgreSQL types, what refers to it, and columns that no two rows share.
+
+    `acts_after_writes`: the application has triggers that may write to a row once more, after it was written.
+    """
 
     name: str
     types: Mapping[str, str]
     references: tuple[Reference, ...] = field(default=())
+    unique: tuple[tuple[str, ...], ...] = field(default=())
+    acts_after_writes: bool = True
 
     def has(self, column: str) -> bool:
         return column in self.types
@@ -52,7 +87,21 @@ async def read_table(connection: AsyncConnection, name: str) -> AppTable | None:
     if not types:
         return None
     references = await connection.execute(_REFERENCES, {"table": name})
-    return AppTable(name, types, tuple(Reference(row.table, row.column, row.target) for row in references))
+    unique = await connection.execute(_UNIQUE, {"table": name})
+    return AppTable(
+        name,
+        types,
+        references=tuple(Reference(row.table, tuple(row.columns), tuple(row.targets)) for row in references),
+        unique=tuple(tuple(row.columns) for row in unique),
+        acts_after_writes=(await connection.execute(_ACTS_AFTER, {"table": name})).scalar_one(),
+    )
+
+
+async def fingerprint(connection: AsyncConnection, table: AppTable) -> str:
+    """What a change was planned for: the table's columns and types, its constraints, references and triggers, in one hash."""
+    rules = sorted(str(row.rule) for row in await connection.execute(_RULES, {"table": table.name}))
+    lines = [f"{name} {kind}" for name, kind in sorted(table.types.items())] + rules
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def require(table: AppTable | None, name: str, columns: tuple[str, ...]) -> AppTable:

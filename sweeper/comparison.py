@@ -159,16 +159,20 @@ class Comparison(ABC, Generic[E]):
 
     async def look_again(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:
         """Those that are found again, as they are now; whether they differ in the same way is for others to say."""
+        before = {finding.identity for finding in findings}
+        return [one for one in await self.examine(context, findings) if one.identity in before]
+
+    async def examine(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:
+        """What is found of their rows and entities now, of whatever class."""
         ids = [finding.row_id for finding in findings if finding.row_id is not None]
         keys = [finding.chain_key for finding in findings if finding.row_id is None and finding.chain_key is not None]
-        before = {finding.identity for finding in findings}
         around = await self.surroundings(context, alone=None)
         again: list[Finding] = []
         for some in pages(ids, PAGE_ROWS):
             again += await self._look_at_rows(context, some, around)
         for some in pages(keys, PAGE_ROWS):
             again += await self._look_at_entities(context, some, around)
-        return [one for one in again if one.identity in before]
+        return again
 
     async def look_at(self, context: Context, keys: Sequence[str]) -> list[Finding]:
         """The findings about these entities (their keys), and about the rows that name them."""

@@ -118,6 +118,10 @@ class Subject(Protocol):
         """Read both sides again for these; those that are still so, as they are now."""
         ...
 
+    async def examine(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:
+        """What is found of these rows and entities now, of whatever class: nothing else of the findings is believed."""
+        ...
+
     async def confirm(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:
         """Ask the chain: each finding with its answer, and the proof in its evidence."""
         ...

@@ -1,35 +1,122 @@
-"""What would forbid a repair, found out before it is tried: references to a value that is to change, values that are taken."""
+"""What would forbid a repair, found out before it is tried: references to a value that is to change, values that are taken.
+
+What cannot be found out (a table that the role may not read, an index on a part of the rows) is left to PostgreSQL to refuse.
+"""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sweeper import app_access
-from sweeper.app_schema import AppTable
+from sweeper import app_access, row_images
+from sweeper.app_schema import AppTable, Reference
 from sweeper.context import Context
 from sweeper.model import Finding
 
+_INSUFFICIENT_PRIVILEGE = "42501"
 
-async def find(context: Context, table: AppTable, findings: Sequence[Finding]) -> dict[tuple[str, str, str], str]:
-    """The reason, by the finding's identity, of those that must not be tried."""
-    reasons: dict[tuple[str, str, str], str] = {}
+Reasons = dict[tuple[str, str, str], str]
+
+
+async def find(context: Context, table: AppTable, findings: Sequence[Finding]) -> Reasons:
+    """The reason, by the finding's identity, of those that must not be tried. The findings write the same columns."""
+    if not findings:
+        return {}
+    written = set(findings[0].update or findings[0].insert or {})
     key = context.subjects[table.name].row_key
-    changing = [one for one in findings if key in one.update]
-    if not changing:
-        return reasons
-    old = {str(one.guard[key]): one for one in changing}
-    new = {str(one.update[key]): one for one in changing}
+    references = [one for one in table.references if findings[0].update and written & set(one.targets)]
+    unique = [columns for columns in table.unique if _is_at_stake(columns, findings[0], written, key)]
+    if not references and not unique:
+        return {}
+    reasons: Reasons = {}
     async with app_access.transaction(context.app) as connection:
-        for reference in table.references:
-            if reference.target != key:
-                continue
-            statement = text(
-                f"SELECT DISTINCT {reference.column}::text AS value FROM {reference.table} WHERE {reference.column} = ANY(:old)"
-            )
-            for row in await connection.execute(statement, {"old": list(old)}):
-                where = f"{reference.table}.{reference.column}"
-                reasons[old[row.value].identity] = f"{where} refers to {row.value}, which therefore cannot be changed"
-        statement = text(f"SELECT row.id, row.{key} AS value FROM {table.name} AS row WHERE row.{key} = ANY(:new)")
-        for row in await connection.execute(statement, {"new": list(new)}):
-            reasons[new[row.value].identity] = f"row {row.id} has the {key} {row.value} already"
+        for reference in references:
+            reasons |= await _referred(connection, table, reference, findings)
+        for columns in unique:
+            reasons |= await _taken(connection, table, columns, findings)
     return reasons
+
+
+def _is_at_stake(columns: Sequence[str], finding: Finding, written: set[str], key: str) -> bool:
+    """Whether the write can meet the index. An insert whose key is there already is no obstacle: the row came meanwhile."""
+    if finding.update:
+        return bool(written & set(columns))
+    return set(columns) <= written and tuple(columns) != (key,)
+
+
+async def _referred(
+    connection: AsyncConnection, table: AppTable, reference: Reference, findings: Sequence[Finding]
+) -> Reasons:
+    """Rows elsewhere that refer to what an update would change."""
+    wants, names, parameters = _wants(table, findings)
+    written = sorted(findings[0].update)
+    differs = " OR ".join(
+        f"live.{row_images.quoted(column)} IS DISTINCT FROM want.new_{written.index(column)}"
+        for column in reference.targets
+        if column in written
+    )
+    refers = " AND ".join(
+        f"other.{row_images.quoted(column)} = live.{row_images.quoted(target)}"
+        for column, target in zip(reference.columns, reference.targets, strict=True)
+    )
+    statement = text(f"""
+SELECT want.place, {_tuple_sql("live", reference.targets)} AS value
+FROM unnest({wants}) WITH ORDINALITY AS want ({names}, place) JOIN {table.name} AS live ON live.id = want.id
+WHERE ({differs}) AND EXISTS (SELECT FROM {reference.table} AS other WHERE {refers})""")
+    where = f"{reference.table}.{', '.join(reference.columns)}"
+    try:
+        async with connection.begin_nested():
+            rows = list(await connection.execute(statement, parameters))
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
+            raise
+        return {}
+    return {
+        findings[row.place - 1].identity: f"{where} refers to {row.value}, which therefore cannot be changed"
+        for row in rows
+    }
+
+
+async def _taken(
+    connection: AsyncConnection, table: AppTable, columns: Sequence[str], findings: Sequence[Finding]
+) -> Reasons:
+    """Other rows that hold what is to be unique."""
+    wants, names, parameters = _wants(table, findings)
+    written = sorted(findings[0].update or findings[0].insert or {})
+    wanted = [
+        f"want.new_{written.index(column)}" if column in written else f"live.{row_images.quoted(column)}"
+        for column in columns
+    ]
+    same = " AND ".join(
+        f"other.{row_images.quoted(column)} = {value}" for column, value in zip(columns, wanted, strict=True)
+    )
+    join = f"JOIN {table.name} AS live ON live.id = want.id" if findings[0].update else ""
+    another = "AND other.id <> live.id" if findings[0].update else ""
+    statement = text(f"""
+SELECT want.place, CAST(other.id AS text) AS row_id, {_tuple_sql("other", columns)} AS value
+FROM unnest({wants}) WITH ORDINALITY AS want ({names}, place) {join}
+JOIN {table.name} AS other ON {same} {another}""")
+    rows = await connection.execute(statement, parameters)
+    return {
+        findings[row.place - 1].identity: f"row {row.row_id} has the {', '.join(columns)} {row.value} already"
+        for row in rows
+    }
+
+
+def _tuple_sql(alias: str, columns: Sequence[str]) -> str:
+    """The values of the columns as a person reads them."""
+    return " || ', ' || ".join(f"CAST({alias}.{row_images.quoted(column)} AS text)" for column in columns)
+
+
+def _wants(table: AppTable, findings: Sequence[Finding]) -> tuple[str, str, dict[str, Any]]:
+    """What is to be written, as arrays for `unnest`, their names, and their values."""
+    images = [row_images.of(one.update or one.insert or {}) for one in findings]
+    written = sorted(images[0])
+    arrays, names = row_images.unnest_sql(table, written, prefix="new")
+    parameters: dict[str, Any] = row_images.parameters(images, written, prefix="new")
+    if findings[0].update:
+        arrays, names = [row_images.array_sql("id", table.types["id"]), *arrays], ["id", *names]
+        parameters["id"] = [one.row_id for one in findings]
+    return ", ".join(arrays), ", ".join(names), parameters

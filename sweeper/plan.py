@@ -13,21 +13,37 @@ from sweeper.model import FLAPPING, Answer, Finding, Outcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Every finding with its action; those `to_write` are tried when the run repairs. `refused` says why none may be."""
+    """Every finding with its action; those `to_write` are tried when the run repairs. `refused` says why none may be.
+
+    `reviewed`: people agreed to what is proposed, so it is written, too.
+    """
 
     findings: tuple[Finding, ...]
     refused: tuple[str, ...] = ()
+    reviewed: bool = False
 
     @property
     def to_write(self) -> tuple[Finding, ...]:
         """The findings that a repairing run writes: none at all when a limit was passed."""
-        return () if self.refused else tuple(one for one in self.findings if _is_planned(one))
+        if self.refused:
+            return ()
+        return tuple(one for one in self.findings if _is_planned(one) or (self.reviewed and _is_proposed(one)))
 
 
 def make(findings: Sequence[Finding], *, settings: Sweep, compared: Mapping[str, Compared]) -> Plan:
     """Decide each finding's action, and its outcome as long as nothing is written."""
     decided = tuple(_decide(finding, settings) for finding in findings)
     return Plan(findings=decided, refused=_passed_limits(decided, settings, compared))
+
+
+def review(findings: Sequence[Finding], *, settings: Sweep) -> Plan:
+    """Decide the findings of a plan that people reviewed; those that were settled before keep their outcome.
+
+    How large a share of the table they are was for the reviewers to see; how many rows one run may write stands.
+    """
+    decided = tuple(_decide(one, settings) if one.outcome is not Outcome.SKIPPED_CHANGED else one for one in findings)
+    count = sum(_is_planned(one) or _is_proposed(one) for one in decided)
+    return Plan(findings=decided, refused=_too_many(count, settings), reviewed=True)
 
 
 def _decide(finding: Finding, settings: Sweep) -> Finding:
@@ -47,14 +63,20 @@ def _is_planned(finding: Finding) -> bool:
     return finding.action is Policy.REPAIR and finding.outcome is Outcome.PROPOSED
 
 
+def _is_proposed(finding: Finding) -> bool:
+    return finding.action is Policy.PROPOSE and finding.outcome is Outcome.PROPOSED
+
+
+def _too_many(count: int, settings: Sweep) -> tuple[str, ...]:
+    if count <= settings.max_repairs:
+        return ()
+    words = f"{count} rows would be repaired, CHAINTRUE_SWEEP__MAX_REPAIRS allows {settings.max_repairs}: nothing is written"
+    return (words,)
+
+
 def _passed_limits(findings: Sequence[Finding], settings: Sweep, compared: Mapping[str, Compared]) -> tuple[str, ...]:
     planned = Counter(finding.table for finding in findings if _is_planned(finding))
-    reasons = []
-    if planned.total() > settings.max_repairs:
-        reasons.append(
-            f"{planned.total()} rows would be repaired, CHAINTRUE_SWEEP__MAX_REPAIRS allows {settings.max_repairs}: "
-            "nothing is written"
-        )
+    reasons = [*_too_many(planned.total(), settings)]
     for table, count in sorted(planned.items()):
         rows = compared[table].app_rows if table in compared else 0
         ratio = Decimal(count) / max(rows, 1)

@@ -1,19 +1,17 @@
-"""The sweeps in `recon`: one row a run, one row an intended change."""
+"""The runs in `recon`: one row each."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
-from sqlalchemy import insert, text, update
+from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import recon_tables, transient
 from sweeper import lock
 from sweeper.lock import Alone
-from sweeper.model import Finding
-from sweeper.report import Report, json_value
+from sweeper.report import Report
 
 log = structlog.get_logger()
 
@@ -67,53 +65,3 @@ async def fail(engine: AsyncEngine, run_id: UUID, *, reason: str) -> None:
         if not transient.is_transient(error):
             raise
         log.warning("how the run ended could not be recorded", run_id=str(run_id), error=transient.words(error))
-
-
-class Journal:
-    """The changes of one run: what is intended is written down before it is tried."""
-
-    def __init__(self, engine: AsyncEngine, run_id: UUID) -> None:
-        self._engine = engine
-        self._run_id = run_id
-        self._next = 1
-
-    async def intend(self, findings: Sequence[Finding]) -> list[int]:
-        """Record the before and after images; returns the numbers of the changes."""
-        numbers = list(range(self._next, self._next + len(findings)))
-        self._next += len(findings)
-        rows = [
-            {
-                "run_id": self._run_id,
-                "number": number,
-                "table_name": finding.table,
-                "row_id": finding.row_id or "",
-                "entity": finding.entity,
-                "class": finding.drift_class,
-                "kind": "update" if finding.update else "insert",
-                "before": json_value(finding.guard),
-                "after": json_value(finding.update or finding.insert or {}),
-                "outcome": "intended",
-                "recorded_at": datetime.now(UTC),
-            }
-            for number, finding in zip(numbers, findings, strict=True)
-        ]
-        async with self._engine.begin() as connection:
-            await connection.execute(insert(recon_tables.changes), rows)
-        return numbers
-
-    async def settle(self, outcomes: Mapping[int, Finding]) -> None:
-        """Record what became of the intended changes."""
-        statement = text("""
-UPDATE recon.changes AS change SET outcome = done.outcome, reason = done.reason, settled_at = :now
-FROM unnest(CAST(:numbers AS integer[]), CAST(:outcomes AS text[]), CAST(:reasons AS text[])) AS done (number, outcome, reason)
-WHERE change.run_id = :run_id AND change.number = done.number
-""")
-        parameters = {
-            "numbers": list(outcomes),
-            "outcomes": [one.outcome.value for one in outcomes.values()],
-            "reasons": [one.evidence.get("reason") for one in outcomes.values()],
-            "now": datetime.now(UTC),
-            "run_id": self._run_id,
-        }
-        async with self._engine.begin() as connection:
-            await connection.execute(statement, parameters)

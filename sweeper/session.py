@@ -16,8 +16,9 @@ from shared import coverage_store, database, errors, rpc
 from shared.settings import EngineSettings, RowSecurity
 from sweeper import app_access, app_rights, app_schema, classes, lock, runs
 from sweeper.context import Context, Subject
+from sweeper.model import Finding, Outcome
 from sweeper.pace import Pace
-from sweeper.report import Extent, Mode, SpotCoverage
+from sweeper.report import Extent, Mode, Report, RunStatus, SpotCoverage
 
 OnRequest = Callable[[str, str], None]
 Progress = Callable[[str], None]
@@ -59,10 +60,12 @@ async def opened(
     tables: Sequence[str] = (),
     mode: Mode,
     extent: Extent,
+    asks_chain: bool = True,
     on_request: OnRequest = lambda _method, _outcome: None,
 ) -> AsyncIterator[Session]:
     """A run from its lock to its end, on the subjects' tables (or those named). The block records its report itself.
 
+    `asks_chain`: whether the run stands on the chain; without it neither the chain nor what was indexed of it is missed.
     Raises AlreadyRunning when another run holds the lock, and a ChaintrueError for a setting that is wrong.
     """
     classes.check_settings(settings.sweep.policy)
@@ -71,13 +74,35 @@ async def opened(
     async with database.connect(settings.database, section="database") as chain, lock.alone(settings.database) as held:
         await runs.begin(held, run_id=run.run_id, mode=mode, extent=extent, started_at=run.started_at)
         try:
-            async with held.watched(), _context(settings, scope, subjects, chain, held, run, on_request) as context:
+            async with held.watched(), _context(settings, scope, subjects, chain, held, on_request) as context:
                 await _introspect(context, chosen, subjects, run)
-                await _ask(context, run)
+                if asks_chain:
+                    await _look_at_chain(context, run)
                 yield Session(run=run, context=context, chosen=chosen, settings=settings)
         except BaseException as error:
             await asyncio.shield(runs.fail(chain, run.run_id, reason=_reason(error)))
             raise
+
+
+def report(one: Session, findings: Sequence[Finding]) -> Report:
+    """The report of a run that writes what it was told, and scans nothing."""
+    this, context = one.run, one.context
+    if any(finding.outcome is Outcome.UNKNOWN and finding.evidence.get("reason") for finding in findings):
+        this.reasons.append("what became of some rows is not known: look at those whose outcome is unknown")
+    return Report(
+        run_id=this.run_id,
+        mode=this.mode,
+        extent=this.extent,
+        status=RunStatus.INCOMPLETE if this.reasons else RunStatus.COMPLETE,
+        started_at=this.started_at,
+        finished_at=datetime.now(UTC),
+        watermark_ledger=context.watermark.ledger or None,
+        compared=context.compared,
+        spot_checks=context.answers,
+        findings=findings,
+        reasons=this.reasons,
+        notes=this.notes,
+    )
 
 
 def _reason(error: BaseException) -> str:
@@ -102,7 +127,6 @@ async def _context(
     subjects: Sequence[Subject],
     chain: AsyncEngine,
     held: lock.Alone,
-    run: Run,
     on_request: OnRequest,
 ) -> AsyncIterator[Context]:
     async with (
@@ -119,9 +143,6 @@ async def _context(
     ):
         async with chain.connect() as connection:
             watermark = await coverage_store.watermark(connection, scope=scope)
-        if watermark is None:
-            run.reasons.append("nothing was indexed yet: run `chaintrue stream`")
-            watermark = coverage_store.Watermark(0, None)
         yield Context(
             chain=chain,
             app=app_access.secured(app, settings.sweep.row_security),
@@ -130,14 +151,16 @@ async def _context(
             scope=scope,
             settings=settings.sweep,
             lock=held,
-            watermark=watermark,
+            watermark=watermark or coverage_store.Watermark(0, None),
             paces={"app": Pace(share=settings.sweep.database_share), "chain": Pace()},
             subjects={subject.table: subject for subject in subjects},
         )
 
 
-async def _ask(context: Context, run: Run) -> None:
-    """Whether the chain answers at all, and is the one of the settings."""
+async def _look_at_chain(context: Context, run: Run) -> None:
+    """Whether anything is known of the chain, and it answers at all, and is the one of the settings."""
+    if not context.watermark.ledger:
+        run.reasons.append("nothing was indexed yet: run `chaintrue stream`")
     try:
         await context.rpc.check()
     except errors.WrongNetwork:

@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 
 from shared import coverage_store
 from shared.settings import EngineSettings
-from sweeper import changed, flapping, observe, plan, repair, runs, session, settling, sightings, spotting
+from sweeper import changed, flapping, observe, plan, recovery, repair, runs, session, settling, sightings, spotting
 from sweeper.context import Context, Since, Subject
+from sweeper.journal import Journal
 from sweeper.model import Finding, Outcome
+from sweeper.plan_origin import PlanTo
 from sweeper.report import Extent, Mode, Report, RunStatus
 from sweeper.session import OnRequest, Progress, Session
 
@@ -27,12 +29,14 @@ async def run(
     repairing: bool,
     tables: Sequence[str] = (),
     changed_only: bool = False,
+    plan_to: PlanTo | None = None,
     on_progress: Progress = lambda _: None,
     on_request: OnRequest = lambda _method, _outcome: None,
 ) -> Report:
     """Sweep the subjects' tables (or those named); nothing is written to the application unless `repairing`.
 
     changed_only   look at what changed on chain since the last complete sweep, and at the drift that was there by then
+    plan_to        where to write the plan of what may be written and was not
     Raises AlreadyRunning when another sweep holds the lock, and a ChaintrueError for a setting that is wrong.
     """
     mode = Mode.REPAIR if repairing else Mode.DRY
@@ -43,12 +47,15 @@ async def run(
         one.context.say = on_progress
         findings = await _sweep(one)
         report = await _report(one, findings)
+        if plan_to is not None:
+            await plan_to.write(one.context, report)
         await runs.finish(one.context.chain, report)
     return report
 
 
 async def _sweep(one: Session) -> list[Finding]:
     this, context, settings = one.run, one.context, one.settings
+    this.notes += await recovery.settle(context)
     if this.reasons:
         return []
     found, is_whole = await _survey(one)
@@ -65,7 +72,7 @@ async def _sweep(one: Session) -> list[Finding]:
     if not to_write:
         return list(planned.findings)
     context.say(f"repairing {len(to_write)} rows")
-    done = await repair.repair(context, to_write, journal=runs.Journal(context.chain, this.run_id))
+    done = await repair.repair(context, to_write, journal=Journal(context.chain, this.run_id))
     await sightings.over(context.chain, [finding for finding in done if finding.outcome is Outcome.REPAIRED])
     outcome = {finding.identity: finding for finding in done}
     return [outcome.get(finding.identity, finding) for finding in planned.findings]

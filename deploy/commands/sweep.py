@@ -1,9 +1,11 @@
 """`chaintrue sweep`: one sweep, its report, its metrics."""
 
+import importlib.metadata
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -12,8 +14,9 @@ import migrations
 from deploy import application
 from shared import database, metrics, recon_tables
 from shared.stepfi.settings import Settings
-from sweeper import classes, sweep
+from sweeper import classes, plan_file, sweep
 from sweeper.model import Outcome
+from sweeper.plan_origin import PlanTo
 from sweeper.report import Mode, Report, RunStatus
 
 REQUIRED = ("network.passphrase", "rpc.urls", "database.url", "app_database.url", *application.CONTRACT_SETTINGS)
@@ -25,19 +28,25 @@ async def run(
     repair: bool,
     tables: Sequence[str] = (),
     changed: bool = False,
+    plan: Path | None = None,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """Sweep and set the metrics of it; `shared.metrics.publish` sends them."""
+    """Sweep and set the metrics of it; `shared.metrics.publish` sends them. `plan`: where to write the plan."""
+    if plan is not None:
+        plan_file.check_writable(plan)
     async with database.connect(settings.database, section="database") as engine:
         await migrations.check(engine)
         before = await _last_complete(engine)
+    stream = application.stream(settings)
+    made_by = f"chaintrue {importlib.metadata.version('chaintrue')}"
     report = await sweep.run(
         settings,
-        scope=application.stream(settings).scope,
+        scope=stream.scope,
         subjects=application.sweep(settings),
         repairing=repair,
         tables=tables,
         changed_only=changed,
+        plan_to=None if plan is None else PlanTo(path=plan, made_by=made_by, contracts=stream.contracts),
         on_progress=on_progress,
         on_request=lambda method, outcome: metrics.rpc_requests_total.labels(method, outcome).inc(),
     )

@@ -382,10 +382,6 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["run_id"],
-            ["recon.runs.run_id"],
-        ),
         sa.PrimaryKeyConstraint("run_id", "number"),
         schema="recon",
         comment="Each intended write, recorded before it is tried. kind: update or insert. row_hash: of the whole row as the write left it. outcome: intended, repaired, skipped_changed, failed or unknown.",

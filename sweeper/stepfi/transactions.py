@@ -89,6 +89,18 @@ class Transactions:
                     again.append(_as_now(finding, case, context.tables[self.table]))
         return again
 
+    async def examine(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:
+        """What is found of their rows now, with the chain asked anew."""
+        context.compared.setdefault(self.table, Compared())
+        inquiry = Inquiry(context.rpc, chain_time=context.watermark.closed_at or 0)
+        ids = sorted({finding.row_id for finding in findings if finding.row_id is not None})
+        found: list[Finding] = []
+        for start in range(0, len(ids), PAGE_ROWS):
+            cases = await self._cases(context, await self._by_id(context, ids[start : start + PAGE_ROWS]))
+            found += await self._judge(context, inquiry, cases)
+        context.chain_was_asked &= not inquiry.asked or inquiry.answered > 0
+        return found
+
     async def confirm(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:  # noqa: ARG002 - the protocol's
         """The survey asked the chain already: the answers are in the findings, and counted."""
         return list(findings)

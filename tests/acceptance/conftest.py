@@ -16,7 +16,7 @@ import pytest
 
 from deploy import localnet, stack
 from deploy.demo import processes
-from deploy.demo.app import chain, chain_truth, rows, schema
+from deploy.demo.app import chain, chain_truth, drift, rows, schema
 from tests import services
 
 FINISH_SECONDS = 90
@@ -167,6 +167,23 @@ async def deployment(
                 "CHAINTRUE_STEPFI__PARAMETERS": contracts["parameters"],
             },
         )
+
+
+@asynccontextmanager
+async def drifted(kafka: services.RunningKafka, postgres: stack.Databases) -> AsyncIterator[World]:
+    """The story, indexed to its end by a stream that has ended; the application drifted since."""
+    async with deployment(kafka, postgres, localnet.STORY) as world:
+        assert (await world.run("migrate")).code == 0
+        async with world.streaming():
+            reached = await world.run("status", "--wait-ledger", str(world.truth.ledger), "--timeout", "80")
+            assert reached.code == 0, reached.stderr
+            await world.until_observed()
+        wanted = drift.CORE | drift.TRAPS
+        available = wanted - drift.plan(world.truth, wanted).unavailable.keys() - {"other_time_zone"}
+        connection = await asyncpg.connect(world.app_url)
+        await drift.inject(connection, world.truth, available)
+        await connection.close()
+        yield world
 
 
 @pytest.fixture(scope="session")

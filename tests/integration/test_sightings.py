@@ -1,7 +1,6 @@
 """What was seen to differ across runs, and rows that are repaired again and again, on a real PostgreSQL."""
 
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from migrations import runner as migrations
 from shared import database as databases
 from shared import recon_tables
-from sweeper import flapping, runs, settling, sightings
+from sweeper import flapping, repair, settling, sightings
+from sweeper.app_schema import AppTable
+from sweeper.journal import Done, Journal
 from sweeper.model import Both, Finding, Outcome
 from tests.integration import stream_parts as parts
 from tests.integration.run_parts import begun
@@ -158,10 +159,11 @@ async def repaired(
     engine: AsyncEngine, findings: Iterable[Finding], *, mode: str = "repair", outcome: Outcome = Outcome.REPAIRED
 ) -> None:
     """A run that did this to the findings."""
-    run_id = await begun(engine, mode=mode)
-    journal = runs.Journal(engine, run_id)
-    done = [replace(one, outcome=outcome) for one in findings]
-    await journal.settle(dict(zip(await journal.intend(done), done, strict=True)))
+    done = list(findings)
+    journal = Journal(engine, await begun(engine, mode=mode))
+    table = AppTable("loans", dict.fromkeys({name for one in done for name in (*one.update, *one.guard)}, "text"))
+    numbers = await journal.intend(done, repair.batch_of(table, "loan_id", done))
+    await journal.settle({number: Done(outcome=outcome) for number in numbers})
 
 
 async def marked(engine: AsyncEngine, *findings: Finding, limit: int = 3, window: float = 3600) -> list[Any]:

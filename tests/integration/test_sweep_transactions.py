@@ -25,6 +25,7 @@ from shared.settings import Database, Sweep
 from streams import fact_partitions
 from sweeper import app_access, app_schema, lock, plan, repair, runs
 from sweeper.context import Context
+from sweeper.journal import Journal
 from sweeper.model import Answer, Both, Finding, Outcome
 from sweeper.stepfi import transactions
 from sweeper.stepfi.settlement import Rule
@@ -64,7 +65,7 @@ class App:
             passphrase=truth().passphrase,
             scope="test",
             settings=Sweep(),
-            lock=cast("lock.Alone", None),
+            lock=cast("lock.Alone", None),  # a repair is given one
             watermark=Watermark(truth().ledger, closed_at),
             now=datetime(2026, 8, 1, tzinfo=UTC),
             tables={"transactions": app_schema.require(table, "transactions", self.subject.required)},
@@ -177,7 +178,8 @@ async def test_what_a_repair_writes_is_the_chain_s_and_nothing_more(app: App) ->
         run_id = uuid.uuid4()
         async with lock.alone(database_settings(app.url)) as held:
             await runs.begin(held, run_id=run_id, mode="repair", extent="full", started_at=context.now)
-        done = await repair.repair(context, made.to_write, journal=runs.Journal(app.engine, run_id))
+            context.lock = held
+            done = await repair.repair(context, made.to_write, journal=Journal(app.engine, run_id))
         left = await app.survey(await app.context(client))
     assert {finding.row_id for finding in done} == {due.row_id for due in planned.values() if due.outcome == "repaired"}
     assert {finding.outcome for finding in done} == {Outcome.REPAIRED}

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from deploy import cli
 from deploy.demo import processes
 
-COMMANDS = {"backfill", "demo", "migrate", "replay", "schedule", "stream", "sweep", "status"}
+COMMANDS = {"apply", "backfill", "demo", "doctor", "migrate", "replay", "schedule", "stream", "sweep", "status", "undo"}
 
 
 def test_it_offers_what_it_can_do() -> None:
@@ -31,6 +31,9 @@ def test_every_command_takes_json_and_all_but_the_demo_a_file(name: str) -> None
         ["nonsense"],
         ["sweep", "--nonsense"],
         ["sweep", "--table"],
+        ["sweep", "--plan"],
+        ["apply"],
+        ["undo"],
         ["stream", "--only", "half"],
         ["status", "--timeout"],
     ],

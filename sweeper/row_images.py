@@ -1,0 +1,67 @@
+"""Images of rows: values as the text that PostgreSQL reads for their columns, and the SQL that holds a row against them.
+
+PostgreSQL compares, never Python: a value that went through JSON, a numeric of another scale or a time of another zone is then
+the same value, whatever the column's type.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+
+from sweeper.app_schema import AppTable
+from sweeper.model import Value
+
+Image = Mapping[str, str | None]
+"""Columns with their values as text; None is NULL."""
+
+_MODIFIER = re.compile(r"\([^)]*\)")
+
+
+def of(values: Mapping[str, Value]) -> dict[str, str | None]:
+    """The values as an image."""
+    return {name: value_text(value) for name, value in values.items()}
+
+
+def value_text(value: Value) -> str | None:
+    """The value as the text that PostgreSQL reads for its column's type, exactly."""
+    if value is None:
+        return None
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    isoformat = getattr(value, "isoformat", None)
+    return str(isoformat()) if isoformat is not None else str(value)
+
+
+def hash_sql(alias: str) -> str:
+    """The hash of the whole row, every column of it, as the settings of `app_access` make its text."""
+    return f"md5(CAST({alias} AS text))"
+
+
+def array_sql(parameter: str, column_type: str) -> str:
+    """The parameter, an array of texts, as an array of the column's type.
+
+    Without the type's modifier: a cast to varchar(5) would cut a word off in silence, where the column itself refuses it.
+    """
+    base = _MODIFIER.sub("", column_type)
+    return f"CAST(CAST(:{parameter} AS text[]) AS {'bpchar' if base == 'character' else base}[])"
+
+
+def unnest_sql(table: AppTable, columns: Sequence[str], *, prefix: str) -> tuple[list[str], list[str]]:
+    """The arrays of these columns for `unnest`, and the names that they are given there."""
+    names = [f"{prefix}_{number}" for number, _ in enumerate(columns)]
+    return [array_sql(name, table.types[column]) for name, column in zip(names, columns, strict=True)], names
+
+
+def parameters(images: Sequence[Image], columns: Sequence[str], *, prefix: str) -> dict[str, list[str | None]]:
+    """The values that go with `unnest_sql`."""
+    return {f"{prefix}_{number}": [image[column] for image in images] for number, column in enumerate(columns)}
+
+
+def quoted(name: str) -> str:
+    """The name as PostgreSQL reads it whatever its letters."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def listed(names: Iterable[str], *, of_row: str = "") -> str:
+    """The names for a list of columns."""
+    return ", ".join(f"{of_row}{quoted(name)}" for name in names)

@@ -1,0 +1,408 @@
+"""Repairs on a real PostgreSQL: what is written, what is left alone, and what is recorded of it."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy import text
+
+from deploy import stack
+from shared import errors
+from sweeper import batches, lock, repair
+from sweeper.journal import Journal
+from sweeper.model import Finding, Outcome
+from tests.integration import repair_parts
+from tests.integration.repair_parts import EARLIER, NOW, App
+
+
+@pytest.fixture
+async def app(postgres: stack.Databases) -> AsyncIterator[App]:
+    async with repair_parts.opened(postgres) as app:
+        yield app
+
+
+def outcomes(findings: list[Finding]) -> list[str]:
+    return [one.outcome.value for one in findings]
+
+
+def missing(table: str, entity: str, **insert: Any) -> Finding:
+    return Finding(drift_class="missing_row", table=table, row_id=None, entity=entity, words="", insert=insert)
+
+
+async def test_a_repair_writes_its_columns_alone_and_records_both_images(app: App) -> None:
+    row_id, other = await app.loan(remaining_balance=Decimal("1.50")), await app.loan()
+    await app.witness("loans")
+    run_id = await app.begin()
+    finding = await app.finding(row_id, status="completed", remaining_balance=Decimal(0), completed_at=NOW)
+    (done,) = await app.repair([finding], run_id=run_id)
+    assert done.outcome is Outcome.REPAIRED
+    written = {"status", "remaining_balance", "completed_at", "updated_at"}
+    assert await app.witnessed() == [("loans UPDATE", row_id, written)]
+    row = await app.row(row_id)
+    assert (row["status"], row["remaining_balance"], row["completed_at"], row["updated_at"]) == (
+        "completed",
+        0,
+        NOW,
+        NOW,
+    )
+    (change,) = await app.journal(run_id)
+    before, after = json.loads(change["before"]), json.loads(change["after"])
+    assert written <= set(before)
+    assert (before["remaining_balance"], before["completed_at"]) == ("1.50", None)
+    assert before["updated_at"] == EARLIER.isoformat()
+    assert set(after) == written
+    assert after["updated_at"] == NOW.isoformat()
+    assert (change["outcome"], change["row_id"]) == ("repaired", row_id)
+    hashed = await app.connection.fetchval(
+        "SELECT md5(l::text) FROM (SELECT set_config('timezone', 'UTC', false)) AS s, loans AS l WHERE id = $1", row_id
+    )
+    assert change["row_hash"] == hashed
+    assert (await app.row(other))["updated_at"] == EARLIER
+
+
+async def test_the_hash_does_not_depend_on_the_session(app: App) -> None:
+    name = await app.connection.fetchval("SELECT current_database()")
+    await app.connection.execute(f"ALTER DATABASE {name} SET datestyle = 'SQL, DMY'")
+    await app.connection.execute(f"ALTER DATABASE {name} SET extra_float_digits = -5")
+    row_id = await app.loan()
+    hashes = []
+    for status in ("completed", "completed"):
+        run_id = await app.begin()
+        await app.repair([await app.finding(row_id, status=status)], run_id=run_id)
+        hashes.append((await app.journal(run_id))[0]["row_hash"])
+        await app.app.dispose()
+        await app.connection.execute(f"ALTER DATABASE {name} SET datestyle = 'ISO, YMD'")
+    assert hashes[0] == hashes[1] is not None
+
+
+async def test_a_row_that_changed_is_left_alone(app: App) -> None:
+    rows = [await app.loan() for _ in range(3)]
+    findings = [await app.finding(row_id, status="completed") for row_id in rows]
+    await app.connection.execute("UPDATE loans SET remaining_balance = 7 WHERE id = $1", rows[1])
+    await app.connection.execute("DELETE FROM loans WHERE id = $1", rows[2])
+    await app.witness("loans")
+    assert outcomes(await app.repair(findings)) == ["repaired", "skipped_changed", "skipped_changed"]
+    assert [row_id for _, row_id, _ in await app.witnessed()] == [rows[0]]
+
+
+async def test_null_and_exact_numbers_and_odd_words_are_guarded_and_written(app: App) -> None:
+    odd = 'it\'s "odd"\\ {a,b} NULL\nñ'
+    row_id = await app.loan(user_wallet=odd, reservation_id=odd, amount=Decimal("0.10"))
+    finding = await app.finding(
+        row_id, status=odd, reservation_id=None, remaining_balance=Decimal("12345678901234567.0000001")
+    )
+    assert outcomes(await app.repair([finding])) == ["repaired"]
+    row = await app.row(row_id)
+    assert (row["status"], row["reservation_id"]) == (odd, None)
+    assert row["remaining_balance"] == Decimal("12345678901234567.0000001")
+
+
+async def test_a_column_that_stores_less_is_still_repaired_and_one_too_narrow_is_named(app: App) -> None:
+    await app.connection.execute(
+        "ALTER TABLE loans ALTER remaining_balance TYPE numeric(12,2), ALTER status TYPE varchar(9)"
+    )
+    await app.read_schema()
+    rows = [await app.loan() for _ in range(3)]
+    findings = [
+        await app.finding(rows[0], remaining_balance=Decimal("1.2345678"), status="completed"),
+        await app.finding(rows[1], remaining_balance=Decimal(1), status="cancelled_by_chain"),
+        await app.finding(rows[2], remaining_balance=Decimal(2), status="defaulted"),
+    ]
+    done = await app.repair(findings)
+    assert outcomes(done) == ["repaired", "failed", "repaired"]
+    assert "too long" in done[1].evidence["reason"]
+    assert (await app.row(rows[0]))["remaining_balance"] == Decimal("1.23")
+    assert (await app.row(rows[1]))["status"] == "active"
+
+
+async def test_what_the_application_refuses_fails_alone(app: App) -> None:
+    await app.connection.execute("ALTER TABLE loans ADD CONSTRAINT known CHECK (status <> 'strange')")
+    await app.connection.execute("""
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  IF NEW.status = 'forbidden' THEN RAISE EXCEPTION 'the app says no'; END IF; RETURN NEW; END $$;
+CREATE TRIGGER refuse BEFORE UPDATE ON loans FOR EACH ROW EXECUTE FUNCTION refuse()""")
+    words = ["completed", "strange", "completed", "forbidden", "completed", "completed", "completed"]
+    rows = [await app.loan() for _ in words]
+    run_id = await app.begin()
+    done = await app.repair(
+        [await app.finding(row, status=word) for row, word in zip(rows, words, strict=True)], run_id=run_id
+    )
+    assert outcomes(done) == ["failed" if word in ("strange", "forbidden") else "repaired" for word in words]
+    assert 'check constraint "known"' in done[1].evidence["reason"]
+    assert "the app says no" in done[3].evidence["reason"]
+    recorded = {change["row_id"]: (change["outcome"], change["reason"]) for change in await app.journal(run_id)}
+    assert recorded[rows[3]] == ("failed", done[3].evidence["reason"])
+    assert recorded[rows[0]] == ("repaired", None)
+
+
+async def test_a_trigger_that_undoes_the_write_leaves_nothing_written(app: App) -> None:
+    await app.connection.execute("""
+CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  IF NEW.user_wallet = 'kept' THEN UPDATE loans SET status = 'active' WHERE id = NEW.id AND status <> 'active'; END IF;
+  RETURN NULL; END $$;
+CREATE TRIGGER keep AFTER UPDATE ON loans FOR EACH ROW EXECUTE FUNCTION keep()""")
+    await app.read_schema()
+    kept, free = await app.loan(user_wallet="kept"), await app.loan()
+    before = await app.row(kept)
+    done = await app.repair([await app.finding(kept, status="completed"), await app.finding(free, status="completed")])
+    assert outcomes(done) == ["failed", "repaired"]
+    assert "trigger" in done[0].evidence["reason"]
+    assert await app.row(kept) == before
+
+
+async def test_a_trigger_that_marks_each_write_is_no_hindrance(app: App) -> None:
+    await app.connection.execute("""
+CREATE FUNCTION mark() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.updated_at = now(); RETURN NEW; END $$;
+CREATE TRIGGER mark BEFORE UPDATE ON loans FOR EACH ROW EXECUTE FUNCTION mark()""")
+    row_id = await app.loan()
+    assert outcomes(await app.repair([await app.finding(row_id, status="completed")])) == ["repaired"]
+
+
+async def test_obstacles_are_named_and_the_others_written(app: App) -> None:
+    await app.connection.execute("CREATE SCHEMA other")
+    await app.connection.execute("ALTER TABLE loans ADD UNIQUE (loan_id, user_wallet)")
+    await app.connection.execute(
+        'CREATE TABLE other."Notes" (loan text, wallet text, FOREIGN KEY (loan, wallet) REFERENCES loans (loan_id, user_wallet))'
+    )
+    await app.read_schema()
+    names = ("pending-1", "pending-2", "pending-3", "pending-4", "pending-5", "pending-6")
+    rows = [await app.loan(loan_id=name, user_wallet="G") for name in names]
+    taken = await app.loan(loan_id="903", user_wallet="G")
+    await app.connection.execute(
+        "INSERT INTO default_detection_results (loan_id, loan_db_id, status) VALUES ('pending-1', $1, 'detected')",
+        uuid.UUID(rows[0]),
+    )
+    await app.connection.execute("INSERT INTO other.\"Notes\" VALUES ('pending-2', 'G')")
+    wanted = ("901", "902", "903", "904", "904", "906")
+    done = await app.repair([await app.finding(row, loan_id=new) for row, new in zip(rows, wanted, strict=True)])
+    assert outcomes(done) == ["failed"] * 5 + ["repaired"]
+    reasons = [one.evidence.get("reason") for one in done]
+    assert reasons[0] == "default_detection_results.loan_id refers to pending-1, which therefore cannot be changed"
+    assert reasons[1] == 'other."Notes".loan, wallet refers to pending-2, G, which therefore cannot be changed'
+    assert (
+        reasons[2] == f"row {taken} has the loan_id 903 already"
+        or reasons[2] == f"row {taken} has the loan_id, user_wallet 903, G already"
+    )
+    assert reasons[3] == reasons[4] == repair.TWICE.format(key="loan_id", value="904")
+    assert (await app.row(rows[5]))["loan_id"] == "906"
+
+
+async def test_a_reference_that_follows_is_no_obstacle(app: App) -> None:
+    await app.connection.execute("CREATE TABLE follower (loan_id text REFERENCES loans (loan_id) ON UPDATE CASCADE)")
+    await app.read_schema()
+    row_id = await app.loan(loan_id="pending-9")
+    await app.connection.execute("INSERT INTO follower VALUES ('pending-9')")
+    assert outcomes(await app.repair([await app.finding(row_id, loan_id="99")])) == ["repaired"]
+
+
+async def test_a_missing_row_is_inserted_with_its_new_id_on_record(app: App) -> None:
+    event = {
+        "event_id": "0001-1", "user_wallet": "G", "old_score": 1, "new_score": 2, "change_amount": 1, "reason": None,
+        "created_at": EARLIER,
+    }  # fmt: skip
+    again = {**event, "event_id": "0001-2"}
+    await repair_parts.insert(app.connection, "reputation_history", again)
+    run_id = await app.begin()
+    findings = [missing("reputation_history", f"event:{one['event_id']}", **one) for one in (event, again)]
+    done = await app.repair(findings, run_id=run_id)
+    assert outcomes(done) == ["repaired", "skipped_changed"]
+    row = await app.connection.fetchrow("SELECT * FROM reputation_history WHERE event_id = '0001-1'")
+    assert (row["new_score"], row["reason"], row["created_at"]) == (2, None, EARLIER)
+    first, second = await app.journal(run_id)
+    assert (first["kind"], first["row_id"], first["outcome"]) == ("insert", str(row["id"]), "repaired")
+    assert first["row_hash"] is not None
+    assert (second["row_id"], second["outcome"]) == ("", "skipped_changed")
+    assert done[0].row_id is None
+
+
+async def test_inserts_meet_unique_columns_and_missing_users(app: App) -> None:
+    users = [uuid.uuid4() for _ in range(2)]
+    for number, user in enumerate(users):
+        await repair_parts.insert(app.connection, "users", {"id": user, "wallet_address": f"G{number}"})
+    held = {"user_id": users[0], "wallet_address": "another", "last_synced_at": EARLIER}
+    await repair_parts.insert(app.connection, "reputation_cache", held)
+    shared = {"score": 5, "tier": "poor", "last_synced_at": NOW}
+    done = await app.repair(
+        [
+            missing("reputation_cache", "user:G0", user_id=users[0], wallet_address="G0", **shared),
+            missing("reputation_cache", "user:G1", user_id=users[1], wallet_address="G1", **shared),
+            missing("reputation_cache", "user:G2", user_id=uuid.uuid4(), wallet_address="G2", **shared),
+            missing("reputation_cache", "user:G3", user_id=uuid.uuid4(), wallet_address="G3", **shared),
+            missing("reputation_cache", "user:g3", user_id=uuid.uuid4(), wallet_address="G3", **shared),
+        ]
+    )
+    assert outcomes(done) == ["failed", "repaired", "failed", "failed", "failed"]
+    assert f"has the user_id {users[0]} already" in done[0].evidence["reason"]
+    assert "foreign key" in done[2].evidence["reason"]
+    assert "several repairs" in done[3].evidence["reason"]
+
+
+async def test_a_concurrent_writer_is_never_overwritten(app: App) -> None:
+    """The app writes a row in a transaction that commits while the repair waits for it."""
+    row_id, free = await app.loan(), await app.loan()
+    findings = [await app.finding(row_id, status="completed"), await app.finding(free, status="completed")]
+    writer = app.connection.transaction()
+    await writer.start()
+    await app.connection.execute("UPDATE loans SET status = 'defaulted' WHERE id = $1", row_id)
+    repairing = asyncio.create_task(app.repair(findings))
+    await until_waiting(app)
+    await writer.commit()
+    assert outcomes(await repairing) == ["skipped_changed", "repaired"]
+    assert (await app.row(row_id))["status"] == "defaulted"
+
+
+async def until_waiting(app: App) -> None:
+    """Until somebody waits for a lock of the application's database."""
+    async with asyncio.timeout(20), app.app.connect() as connection:
+        query = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        while not (await connection.execute(query)).scalar_one():  # noqa: ASYNC110 - of another process
+            await asyncio.sleep(0.02)
+
+
+async def test_a_row_that_is_held_for_long_fails_alone(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repair, "ATTEMPTS", 2)
+    row_id, free = await app.loan(), await app.loan()
+    findings = [await app.finding(row_id, status="completed"), await app.finding(free, status="completed")]
+    holder = app.connection.transaction()
+    await holder.start()
+    await app.connection.execute("SELECT FROM loans WHERE id = $1 FOR UPDATE", row_id)
+    done = await app.repair(findings)
+    await holder.rollback()
+    assert outcomes(done) == ["failed", "repaired"]
+    assert done[0].evidence["reason"] == repair.HELD
+
+
+async def test_a_deadlock_is_tried_again(app: App) -> None:
+    """The app locks two rows against the order of the repair, so that PostgreSQL ends one of the two."""
+    rows = sorted([await app.loan(), await app.loan()])
+    findings = [await app.finding(row_id, status="completed") for row_id in rows]
+    await app.connection.execute("SET deadlock_timeout = '30s'")  # so that the repair is the one that is ended
+    writer = app.connection.transaction()
+    await writer.start()
+    await app.connection.execute("UPDATE loans SET reservation_id = 'x' WHERE id = $1", rows[1])
+    repairing = asyncio.create_task(app.repair(findings))
+    await until_waiting(app)
+    await app.connection.execute("UPDATE loans SET reservation_id = 'x' WHERE id = $1", rows[0])
+    await writer.commit()
+    assert outcomes(await repairing) == ["repaired", "repaired"]
+    assert (await app.row(rows[0]))["reservation_id"] == "x"
+
+
+class Cut:
+    """Ends the connection of the application's transactions at a moment."""
+
+    def __init__(self, app: App, monkeypatch: pytest.MonkeyPatch, *, times: int, committed: bool) -> None:
+        self.times = times
+        write = batches.write
+
+        async def cut(connection: Any, batch: batches.Batch, **options: Any) -> Any:
+            seen = await write(connection, batch, **options)
+            if self.times:
+                self.times -= 1
+                if committed:
+                    await connection.execute(text("COMMIT"))
+                pid = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+                await app.connection.execute("SELECT pg_terminate_backend($1)", pid)
+            return seen
+
+        monkeypatch.setattr(batches, "write", cut)
+
+
+@pytest.mark.parametrize("committed", [True, False])
+async def test_a_lost_answer_is_settled_by_looking(app: App, monkeypatch: pytest.MonkeyPatch, committed: bool) -> None:
+    rows = [await app.loan() for _ in range(3)]
+    findings = [await app.finding(row_id, status="completed") for row_id in rows]
+    await app.witness("loans")
+    Cut(app, monkeypatch, times=1, committed=committed)
+    run_id = await app.begin()
+    assert outcomes(await app.repair(findings, run_id=run_id)) == ["repaired"] * 3
+    assert len(await app.witnessed()) == 3
+    assert all(change["row_hash"] and change["outcome"] == "repaired" for change in await app.journal(run_id))
+
+
+async def test_a_connection_that_is_lost_each_time_is_not_done(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    row_id = await app.loan()
+    Cut(app, monkeypatch, times=100, committed=False)
+    monkeypatch.setattr(repair, "_WAIT_SECONDS", 0.001)
+    (done,) = await app.repair([await app.finding(row_id, status="completed")])
+    assert (done.outcome, done.evidence["reason"]) == (Outcome.FAILED, repair.NOT_DONE)
+
+
+async def test_a_run_that_lost_its_lock_writes_nothing(app: App) -> None:
+    rows = [await app.loan() for _ in range(2)]
+    findings = [await app.finding(row_id, status="completed") for row_id in rows]
+    await app.witness("loans")
+    old = await app.begin()
+    await app.begin()  # another runner, which declares the first one over
+    with pytest.raises(errors.LockLost, match="taken the place"):
+        await app.repair(findings, run_id=old)
+    assert await app.witnessed() == []
+    assert await app.journal(old) == []
+
+
+async def test_a_lock_that_is_lost_after_the_intent_writes_nothing(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    row_id = await app.loan()
+    await app.witness("loans")
+
+    async def lost(_: object) -> None:
+        raise errors.LockLost
+
+    monkeypatch.setattr(lock.Alone, "ensure", lost)
+    run_id = await app.begin()
+    with pytest.raises(errors.LockLost):
+        await app.repair([await app.finding(row_id, status="completed")], run_id=run_id)
+    assert await app.witnessed() == []
+    assert [change["outcome"] for change in await app.journal(run_id)] == ["intended"]
+
+
+async def test_whoever_declares_a_run_over_sees_all_of_its_intents(app: App) -> None:
+    """The intent holds the run's row, so the next run begins after it, or the intent is refused."""
+    row_id = await app.loan()
+    finding = await app.finding(row_id, status="completed")
+    batch = repair.batch_of(app.context.tables["loans"], "loan_id", [finding])
+    old = await app.begin()
+    own = await asyncpg.connect(app.own.url.render_as_string(hide_password=False).replace("+asyncpg", ""))
+    try:
+        taking = own.transaction()
+        await taking.start()
+        await own.execute("UPDATE recon.runs SET status = 'failed' WHERE run_id = $1", old)
+        intending = asyncio.create_task(Journal(app.own, old).intend([finding], batch))
+        await asyncio.sleep(0.1)
+        assert not intending.done()
+        await taking.commit()
+        with pytest.raises(errors.LockLost):
+            await intending
+    finally:
+        await own.close()
+
+
+async def test_a_finding_that_writes_what_it_did_not_see_is_refused(app: App) -> None:
+    finding = await app.finding(await app.loan(), status="completed")
+    blind = replace(finding, guard={name: value for name, value in finding.guard.items() if name != "updated_at"})
+    with pytest.raises(ValueError, match="updated_at"):
+        await app.repair([blind])
+
+
+async def test_batches_of_many_shapes_are_all_written(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repair, "BATCH_ROWS", 7)
+    rows = [await app.loan() for _ in range(40)]
+    sets: list[dict[str, Any]] = [
+        {"status": "completed"},
+        {"remaining_balance": Decimal("0.5")},
+        {"status": "x", "completed_at": NOW},
+    ]
+    findings = [await app.finding(row_id, **sets[number % 3]) for number, row_id in enumerate(rows)]
+    await app.witness("loans")
+    assert outcomes(await app.repair(findings)) == ["repaired"] * 40
+    seen = {row_id: columns for _, row_id, columns in await app.witnessed()}
+    assert seen == {row_id: {*sets[number % 3], "updated_at"} for number, row_id in enumerate(rows)}
+
+
+async def test_nothing_to_repair_is_nothing(app: App) -> None:
+    assert await app.repair([]) == []

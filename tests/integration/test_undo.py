@@ -1,0 +1,145 @@
+"""Undo on a real PostgreSQL: which rows are put back, and what else was done to them since."""
+
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from deploy import stack
+from shared import errors
+from sweeper import undo
+from sweeper.journal import Journal
+from sweeper.model import Finding, Outcome
+from sweeper.report import Extent, Mode
+from sweeper.session import Run, Session
+from tests.integration import repair_parts
+from tests.integration.repair_parts import NOW, App
+
+
+@pytest.fixture
+async def app(postgres: stack.Databases) -> AsyncIterator[App]:
+    async with repair_parts.opened(postgres) as app:
+        yield app
+
+
+async def taken_back(app: App, run_id: uuid.UUID) -> tuple[list[Finding], list[str]]:
+    """What an undo says of each row, and its notes."""
+    run = Run(mode=Mode.UNDO, extent=Extent.RUN, run_id=await app.begin("undo"))
+    session = Session(run=run, context=app.context, chosen=[], settings=None)  # type: ignore[arg-type]  # not looked at
+    return await undo._undo(session, run_id), run.notes
+
+
+async def repaired(app: App, *rows: str, **update: Any) -> uuid.UUID:
+    run_id = await app.begin()
+    findings = [await app.finding(row_id, **update) for row_id in rows]
+    assert {one.outcome for one in await app.repair(findings, run_id=run_id)} == {Outcome.REPAIRED}
+    return run_id
+
+
+async def test_rows_are_put_back_to_the_byte(app: App) -> None:
+    rows = [await app.loan() for _ in range(3)]
+    before = await app.texts()
+    run_id = await repaired(app, *rows, status="completed", completed_at=NOW)
+    assert await app.texts() != before
+    await app.witness("loans")
+    findings, _ = await taken_back(app, run_id)
+    assert [one.outcome for one in findings] == [Outcome.REPAIRED] * 3
+    assert await app.texts() == before
+    assert {row_id: columns for _, row_id, columns in await app.witnessed()} == {
+        row_id: {"status", "completed_at", "updated_at"} for row_id in rows
+    }
+
+
+@pytest.mark.parametrize(
+    "touch",
+    [
+        "reservation_id = 'x'",
+        "status = 'defaulted'",
+        "updated_at = updated_at + interval '1 us'",
+        "remaining_balance = 105.5000",
+    ],
+)
+async def test_a_row_that_was_touched_since_in_any_way_is_left(app: App, touch: str) -> None:
+    rows = [await app.loan(), await app.loan()]
+    run_id = await repaired(app, *rows, status="completed")
+    await app.connection.execute(f"UPDATE loans SET {touch} WHERE id = $1", rows[0])
+    left = await app.row(rows[0])
+    findings, _ = await taken_back(app, run_id)
+    assert {one.row_id: one.outcome.value for one in findings} == {rows[0]: "skipped_changed", rows[1]: "repaired"}
+    assert await app.row(rows[0]) == left
+
+
+async def test_a_row_that_is_gone_is_said_and_twice_is_nothing(app: App) -> None:
+    rows = [await app.loan(), await app.loan()]
+    run_id = await repaired(app, *rows, status="completed")
+    await app.connection.execute("DELETE FROM loans WHERE id = $1", rows[0])
+    findings, _ = await taken_back(app, run_id)
+    assert {one.row_id: one.evidence.get("reason") for one in findings} == {rows[0]: undo.GONE, rows[1]: None}
+    again, notes = await taken_back(app, run_id)
+    assert [one.row_id for one in again] == [rows[0]]
+    assert any("1 rows hold what they held before" in note for note in notes)
+
+
+async def test_the_id_that_others_refer_to_by_now_stays(app: App) -> None:
+    row_id = await app.loan(loan_id="pending-1")
+    run_id = await repaired(app, row_id, loan_id="77")
+    await app.connection.execute(
+        "INSERT INTO default_detection_results (loan_id, loan_db_id, status) VALUES ('77', $1, 'detected')", row_id
+    )
+    (finding,), _ = await taken_back(app, run_id)
+    assert finding.outcome is Outcome.FAILED
+    assert "refers to 77" in finding.evidence["reason"]
+
+
+async def test_a_table_that_marks_each_write_is_put_back_but_for_the_mark(app: App) -> None:
+    await app.connection.execute("""
+CREATE FUNCTION mark() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.updated_at = clock_timestamp(); RETURN NEW; END $$;
+CREATE TRIGGER mark BEFORE UPDATE ON loans FOR EACH ROW EXECUTE FUNCTION mark()""")
+    row_id = await app.loan()
+    run_id = await repaired(app, row_id, status="completed")
+    findings, _ = await taken_back(app, run_id)
+    assert [one.outcome for one in findings] == [Outcome.REPAIRED]
+    assert (await app.row(row_id))["status"] == "active"
+
+
+async def test_a_column_that_is_gone_fails_and_is_named(app: App) -> None:
+    run_id = await repaired(app, await app.loan(), reservation_id="x")
+    await app.connection.execute("ALTER TABLE loans DROP COLUMN reservation_id")
+    await app.read_schema()
+    (finding,), _ = await taken_back(app, run_id)
+    assert finding.outcome is Outcome.FAILED
+    assert "reservation_id" in finding.evidence["reason"]
+
+
+async def test_an_undo_that_died_is_settled_and_then_done(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [await app.loan(), await app.loan()]
+    before = await app.texts()
+    run_id = await repaired(app, *rows, status="completed")
+    with monkeypatch.context() as patch:
+
+        async def died(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(Journal, "settle", died)
+        with pytest.raises(KeyboardInterrupt):
+            await taken_back(app, run_id)
+    findings, notes = await taken_back(app, run_id)
+    assert findings == []
+    assert any("2 rows hold" in note for note in notes)
+    assert await app.texts() == before
+
+
+async def test_a_run_is_found_by_a_beginning_that_is_its_own(app: App) -> None:
+    first = await app.begin()
+    assert await undo._find(app.own, str(first)[:8].upper()) == first
+    twin = uuid.UUID(str(first)[:-1] + ("0" if str(first)[-1] != "0" else "1"))
+    async with app.own.begin() as connection:
+        statement = (
+            "INSERT INTO recon.runs (run_id, mode, extent, status, started_at) "
+            "SELECT :twin, mode, extent, status, now() FROM recon.runs"
+        )
+        await connection.execute(text(statement), {"twin": twin})
+    with pytest.raises(errors.PlanRefused, match="several runs"):
+        await undo._find(app.own, str(first)[:8])
