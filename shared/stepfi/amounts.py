@@ -4,6 +4,7 @@ from decimal import Context, Decimal
 
 # 39 digits of an I128 and as many decimals: enough for every amount to be exact.
 _EXACT = Context(prec=80)
+_READ = Context(prec=12)
 
 
 def to_app(amount: int, *, decimals: int) -> Decimal:
@@ -11,9 +12,24 @@ def to_app(amount: int, *, decimals: int) -> Decimal:
     return _EXACT.scaleb(Decimal(amount), -decimals)
 
 
-def same(chain: int, app: Decimal, *, decimals: int, tolerance: Decimal) -> bool:
-    """Whether the app's amount is the chain's, up to the tolerance (in the app's units)."""
-    return abs(_EXACT.subtract(to_app(chain, decimals=decimals), app)) <= tolerance
+def differ(app: Decimal | None, chain: Decimal, *, tolerance: Decimal) -> bool:
+    """Whether the app's amount is further from the chain's than the tolerance (both in the app's units).
+
+    NULL, NaN and infinity, all of which a NUMERIC may hold, are far from every amount of the chain.
+    """
+    return app is None or not app.is_finite() or abs(_EXACT.subtract(app, chain)) > tolerance
+
+
+def less(one: Decimal, other: Decimal) -> Decimal:
+    """The difference, exactly: that of two I128 has more digits than a Decimal keeps by itself."""
+    return _EXACT.subtract(one, other)
+
+
+def ratio(one: Decimal | None, other: Decimal | None) -> Decimal | None:
+    """How many times `other` is `one`, for a person to read; None where that is no number."""
+    if one is None or other is None or not one.is_finite() or not other.is_finite() or other == 0:
+        return None
+    return _READ.divide(one, other).normalize(_READ)
 
 
 def to_app_sql(column: str, *, decimals: int) -> str:

@@ -24,12 +24,19 @@ _UNREADABLE = (ValueError, TypeError, EOFError, RecursionError, XdrError, SdkErr
 class Envelope:
     """A transaction as it was signed.
 
-    hash      of the envelope itself, 64 hex digits: of a fee bump the outer one
-    max_time  the last close time (unix seconds) at which it may be included; 0 is never over
+    hash        of the envelope itself, 64 hex digits: of a fee bump the outer one
+    inner_hash  of what a fee bump wraps; None of anything else
+    max_time    the last close time (unix seconds) at which it may be included; 0 is never over
     """
 
     hash: str
+    inner_hash: str | None = None
     max_time: int
+
+    @property
+    def hashes(self) -> frozenset[str]:
+        """All hashes that the transaction goes by."""
+        return frozenset(one for one in (self.hash, self.inner_hash) if one is not None)
 
 
 def read(text: str | None, *, passphrase: str) -> Envelope | None:
@@ -45,7 +52,7 @@ def read(text: str | None, *, passphrase: str) -> Envelope | None:
 
 def _envelope(envelope: Any, network: bytes) -> Envelope:
     """The hash is of the transaction as it came, not of one that was built anew from what was understood of it."""
-    kind = xdr.EnvelopeType.ENVELOPE_TYPE_TX
+    kind, wrapped = xdr.EnvelopeType.ENVELOPE_TYPE_TX, None
     match envelope.type:
         case xdr.EnvelopeType.ENVELOPE_TYPE_TX_V0:
             bounds = envelope.v0.tx.time_bounds
@@ -54,13 +61,20 @@ def _envelope(envelope: Any, network: bytes) -> Envelope:
             bounds = _time_bounds(envelope.v1.tx.cond)
             body = envelope.v1.tx.to_xdr_bytes()
         case _:
+            inner = envelope.fee_bump.tx.inner_tx.v1.tx
+            wrapped = _hash(network, kind, inner.to_xdr_bytes())
             kind = xdr.EnvelopeType.ENVELOPE_TYPE_TX_FEE_BUMP
-            bounds = _time_bounds(envelope.fee_bump.tx.inner_tx.v1.tx.cond)  # it is as valid as what it pays for
+            bounds = _time_bounds(inner.cond)  # it is as valid as what it pays for
             body = envelope.fee_bump.tx.to_xdr_bytes()
     return Envelope(
-        hash=sha256(network + kind.to_xdr_bytes() + body).hexdigest(),
+        hash=_hash(network, kind, body),
+        inner_hash=wrapped,
         max_time=bounds.max_time.time_point.uint64 if bounds is not None else 0,
     )
+
+
+def _hash(network: bytes, kind: Any, body: bytes) -> str:
+    return sha256(network + kind.to_xdr_bytes() + body).hexdigest()
 
 
 def _time_bounds(conditions: Any) -> Any:

@@ -64,7 +64,7 @@ FROM chain.liquidity_positions AS entity"""
 
     async def relate(self, context: Context, rows: Sequence[Row], expected: Mapping[str, Row]) -> dict[str, Any]:  # noqa: ARG002 - the base's signature
         """Row ids by wallet, of the wallets that have several rows."""
-        wallets = sorted({row["provider_wallet"] for row in rows})
+        wallets = sorted({row["provider_wallet"] for row in rows} - {None})
         statement = text(
             "SELECT provider_wallet, array_agg(id::text ORDER BY id) AS ids FROM liquidity_positions "
             "WHERE provider_wallet = ANY(:wallets) GROUP BY provider_wallet HAVING count(*) > 1"
@@ -119,16 +119,17 @@ def stale_position(case: Case, around: Surroundings) -> Finding | None:
     row, expected = case.row, case.expected
     if row is None or expected is None or expected["deposited_amount"] is None:
         return None
-    if abs(row["deposited_amount"] - expected["deposited_amount"]) <= around.tolerance:
+    held, cost = row["deposited_amount"], expected["deposited_amount"]
+    if not amounts.differ(held, cost, tolerance=around.tolerance):
         return None
-    wallet, cost = row["provider_wallet"], expected["deposited_amount"]
+    wallet, said = row["provider_wallet"], "nothing" if held is None else f"{held:f}"
     return Finding(
         drift_class="stale_value",
         table=TABLE,
         row_id=str(row["id"]),
         entity=f"provider:{wallet}",
-        words=f"The app says {wallet} paid in {row['deposited_amount']:f}; by its deposits and withdrawals it is {cost:f}.",
-        columns={"deposited_amount": Both(row["deposited_amount"], cost)},
+        words=f"The app says {wallet} paid in {said}; by its deposits and withdrawals it is {cost:f}.",
+        columns={"deposited_amount": Both(held, cost)},
         evidence={"known_at": expected["position"], "shares": expected["shares"]},
         update={"deposited_amount": cost, "updated_at": around.now},
         guard={name: row[name] for name in ("provider_wallet", "deposited_amount", "updated_at")},

@@ -3,13 +3,15 @@
 Both reads go in keyset pages; what stays in memory is only what matched.
 """
 
+import base64
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import text
+from stellar_sdk import xdr
 
 from shared.stepfi import amounts
 from shared.stepfi.settings import Stepfi
@@ -19,7 +21,7 @@ from sweeper.context import Context
 from sweeper.digest import match
 from sweeper.digest.match import Ids
 from sweeper.model import Row
-from sweeper.stepfi import envelope_arguments
+from sweeper.stepfi import envelope_arguments, envelopes
 from sweeper.stepfi.loan_links import Links, matches, resolve
 
 _PAGE_ROWS = 500
@@ -27,12 +29,16 @@ _PAGE_ROWS = 500
 _PROVISIONAL_ROWS = r"""
 SELECT row.id, row.loan_id, row.user_wallet, row.amount, row.guarantee, row.created_at, vendor.wallet_address AS vendor_wallet
 FROM loans AS row LEFT JOIN vendors AS vendor ON vendor.id = row.vendor_id
-WHERE row.loan_id ~ '^(pending[-_]|loan_)' AND row.status NOT IN ('under_review', 'rejected')
+WHERE row.loan_id ~ '^(pending[-_]|loan_)' AND coalesce(row.status, '') NOT IN ('under_review', 'rejected')
 """
 
-_CREATIONS = """
-SELECT row.id, {hashes} AS hashes, row.xdr FROM transactions AS row WHERE row.type = 'loan_create'
+_CREATIONS = f"""
+SELECT row.id, {{hashes}} AS hashes, CASE WHEN octet_length(row.xdr) <= {envelopes.MAX_TEXT} THEN row.xdr END AS xdr
+FROM transactions AS row WHERE row.type = 'loan_create'
 """
+
+_FEE_BUMP = base64.b64encode(xdr.EnvelopeType.ENVELOPE_TYPE_TX_FEE_BUMP.to_xdr_bytes()).decode()[:5]
+"""How the base64 of every fee bump begins, and no other envelope's."""
 
 
 async def read_links(context: Context, settings: Stepfi, *, among: Ids | None) -> Links:
@@ -54,17 +60,35 @@ async def read_links(context: Context, settings: Stepfi, *, among: Ids | None) -
 
 async def _loans_named_by_envelopes(context: Context, settings: Stepfi) -> dict[str, set[str]]:
     """Provisional id to keys of loans: a transaction that made the loan carries an envelope that names the id."""
-    columns = [name for name in ("transaction_hash", "hash") if context.tables["transactions"].has(name)]
-    hashes = f"ARRAY[{', '.join(f'lower(row.{name})' for name in columns)}]::text[]"
     named: dict[str, set[str]] = defaultdict(set)
+    table = context.tables.get("transactions")
+    if table is None or not (table.has("type") and table.has("xdr")):
+        return named
+    columns = [name for name in ("transaction_hash", "hash") if table.has(name)]
+    hashes = f"ARRAY[{', '.join(f'lower(btrim(row.{name}))' for name in columns)}]::text[]"
     async for rows in _pages(context, _CREATIONS.format(hashes=hashes)):
-        made = await _loans_made_by(context, settings, [one for row in rows for one in row["hashes"] if one])
+        of_row = {row["id"]: set(_hashes(row, passphrase=context.passphrase)) for row in rows}
+        made = await _loans_made_by(context, settings, sorted(set().union(*of_row.values())))
         for row in rows:
-            loans = {key for one in row["hashes"] for key in made.get(one, ())}
+            loans = {key for one in of_row[row["id"]] for key in made.get(one, ())}
             if loans:
                 for word in envelope_arguments.named_strings(row["xdr"]):
                     named[word] |= loans
     return named
+
+
+def _hashes(row: Row, *, passphrase: str) -> Iterator[str]:
+    """What the row's transaction may be called on chain, where a fee bump goes by its outer hash.
+
+    An envelope is read for its own hashes only where they can say more than the stored one: it costs a fraction of a
+    millisecond, and there may be a million.
+    """
+    stored = [one for one in row["hashes"] if one]
+    yield from stored
+    text_ = (row["xdr"] or "").lstrip()
+    if not stored or text_.startswith(_FEE_BUMP):
+        envelope = envelopes.read(text_, passphrase=passphrase)
+        yield from envelope.hashes if envelope is not None else ()
 
 
 async def _loans_made_by(context: Context, settings: Stepfi, hashes: Sequence[str]) -> dict[str, set[str]]:

@@ -18,7 +18,7 @@ _COMPARED = ("borrower", "vendor", "status", "remaining_balance", "total_amount"
 
 def number_of(finding: Finding) -> int | None:
     """The loan that the finding is about; None where there is none to ask for."""
-    name = (finding.chain_key or finding.entity or "").rpartition(":")[2]
+    name = finding.chain_key.rpartition(":")[2] if finding.chain_key else (finding.entity or "").removeprefix("loan:")
     return int(name) if is_real_id(name) else None
 
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 from decimal import Decimal
 from enum import Enum
 
+from shared.stepfi import amounts
 from sweeper.model import Row
 
 
@@ -50,9 +51,11 @@ def matches(row: Row, loan: Row, *, window: timedelta, tolerance: Decimal) -> bo
         row["user_wallet"] == loan["borrower"]
         and row["vendor_wallet"] is not None
         and row["vendor_wallet"] == loan["vendor"]
-        and abs(row["amount"] - loan["amount"]) <= tolerance
-        and abs(row["guarantee"] - loan["guarantee"]) <= tolerance
-        and row["created_at"] <= loan["created_at"] <= row["created_at"] + window
+        and not amounts.differ(row["amount"], loan["amount"], tolerance=tolerance)
+        and not amounts.differ(row["guarantee"], loan["guarantee"], tolerance=tolerance)
+        and row["created_at"] is not None
+        and row["created_at"] <= loan["created_at"]
+        and loan["created_at"] - row["created_at"] <= window
     )
 
 

@@ -8,8 +8,8 @@ the app's own        everything else
 
 from collections.abc import Mapping
 from dataclasses import replace
-from decimal import Decimal
 
+from shared.stepfi import amounts
 from sweeper.comparison import Case
 from sweeper.model import Answer, Both, Finding, Value
 from sweeper.stepfi import loan_values
@@ -19,6 +19,7 @@ TABLE = "loans"
 NEVER_ON_CHAIN = frozenset({"under_review", "rejected"})
 PROVISIONAL_PREFIXES = ("pending-", "pending_", "loan_")
 CLAIMS_CHAIN = frozenset({"active", "completed", "defaulted"})
+_LONGEST_ID = len(str((1 << 64) - 1))
 _GUARDED = (
     "loan_id",
     "user_wallet",
@@ -36,9 +37,8 @@ _GUARDED = (
 
 def is_real_id(loan_id: str) -> bool:
     """Whether the app's id is one of the chain: a decimal u64, as the contract counts."""
-    return (
-        loan_id.isascii() and loan_id.isdecimal() and (loan_id == "0" or loan_id[0] != "0") and int(loan_id) < 1 << 64
-    )
+    digits = len(loan_id) <= _LONGEST_ID and loan_id.isascii() and loan_id.isdecimal()
+    return digits and (loan_id == "0" or loan_id[0] != "0") and int(loan_id) < 1 << 64
 
 
 def is_provisional(loan_id: str) -> bool:
@@ -82,13 +82,17 @@ def absent_on_chain(case: Case, around: loan_values.Surroundings) -> Finding | N
     row = case.row
     if row is None or case.expected is not None or _link(case, around) is not None:
         return None
-    if not is_provisional(row["loan_id"]):
-        words = f"The app has loan {row['loan_id']} as {row['status']}; the contract knows no such loan."
-        return _report("absent_on_chain", case, words=words, entity=f"loan:{row['loan_id']}")
-    if row["status"] not in CLAIMS_CHAIN or not around.is_older(row["created_at"], around.link_window):
+    name, status = row["loan_id"], row["status"]
+    if not is_real_id(name) and (status in NEVER_ON_CHAIN or status == around.cancelled):
+        return None  # nothing in it says that it ever was on chain
+    if not is_provisional(name):
+        words = f"The app has loan {name} as {_word(status)}; the contract knows no such loan."
+        return _report("absent_on_chain", case, words=words, entity=f"loan:{name}")
+    if status == "pending" or not around.is_older(row["created_at"], around.link_window):
         return None
+    unknown = "" if status in CLAIMS_CHAIN else ", a status that the app does not know"
     words = (
-        f"The app has {row['loan_id']} as {row['status']}; no loan on chain has its wallet, vendor, amounts and time."
+        f"The app has {name} as {_word(status)}{unknown}; no loan on chain has its wallet, vendor, amounts and time."
     )
     finding = _report("absent_on_chain", case, words=words, evidence={"every_loan_known": around.all_known})
     return replace(finding, answer=Answer.ABSENT if around.all_known else Answer.UNKNOWN)
@@ -122,7 +126,7 @@ def app_ahead_of_chain(case: Case, around: loan_values.Surroundings) -> Finding 
         return None
     if expected["status"] not in ("pending", "active"):
         return None
-    words = f"The app says {row['status']}; on chain loan {expected['loan_id']} is {expected['chain_status']}."
+    words = f"The app says {_word(row['status'])}; on chain loan {expected['loan_id']} is {expected['chain_status']}."
     return _repair("app_ahead_of_chain", case, around, words=words)
 
 
@@ -130,7 +134,7 @@ def stale_status(case: Case, around: loan_values.Surroundings) -> Finding | None
     row, expected = case.row, case.expected
     if row is None or expected is None or expected["status"] in (None, row["status"]):
         return None
-    words = f"The app says {row['status']}; on chain loan {expected['loan_id']} is {expected['chain_status']}."
+    words = f"The app says {_word(row['status'])}; on chain loan {expected['loan_id']} is {expected['chain_status']}."
     return _repair("stale_status", case, around, words=words)
 
 
@@ -140,7 +144,7 @@ def terms_mismatch(case: Case, around: loan_values.Surroundings) -> Finding | No
     differing = loan_values.mismatched_terms(case, around)
     if not differing:
         return None
-    ratio = _ratio(case.expected["amount"], case.row["amount"])
+    ratio = amounts.ratio(case.expected["amount"], case.row["amount"])
     words = (
         f"{', '.join(differing)} of loan {case.expected['loan_id']} are not the chain's: "
         "another scale or another loan, so its amounts are left alone."
@@ -206,12 +210,16 @@ def _repair(
     words: str,
     evidence: Mapping[str, object] | None = None,
 ) -> Finding:
-    """A finding whose repair sets every owned column at once; amounts are left alone where the terms are not the chain's."""
+    """A finding whose repair sets every owned column at once; amounts are left alone where the terms are not the chain's.
+
+    Nor are they written while the chain's terms are not known: the row may be of another scale.
+    """
     row, expected = case.row or {}, case.expected or {}
     owned = loan_values.owned_differences(case, around)
     terms = loan_values.mismatched_terms(case, around)
+    own_scale = not terms and loan_values.is_scale_known(expected)
     update: dict[str, Value] = {
-        column: both.chain for column, both in owned.items() if not (terms and column == "remaining_balance")
+        column: both.chain for column, both in owned.items() if own_scale or column != "remaining_balance"
     }
     if update:
         update["updated_at"] = around.now
@@ -267,5 +275,6 @@ def _link_evidence(link: Link) -> dict[str, object]:
     }
 
 
-def _ratio(chain: Decimal | None, app: Decimal) -> Decimal | None:
-    return None if chain is None or app == 0 else (chain / app).normalize()
+def _word(status: str | None) -> str:
+    """A status for a sentence; what stands in its column may be anything."""
+    return "nothing" if status is None else status[:60] or "''"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from shared.stepfi import amounts
 from sweeper.comparison import Case
 from sweeper.model import Both, Row, Value
 from sweeper.stepfi.loan_links import Links
@@ -28,6 +29,7 @@ class Surroundings:
     """What the rules are given beside a row and its loan.
 
     watermark_at   close of the watermark's ledger; None where it is not known, and then nothing counts as old
+    cancelled      the app's word for a cancelled loan
     all_known      whether the tables hold every loan that the contract ever gave out
     """
 
@@ -37,10 +39,12 @@ class Surroundings:
     link_window: timedelta
     insert_grace: timedelta
     tolerance: Decimal
+    cancelled: str
     all_known: bool
 
-    def is_older(self, moment: datetime, age: timedelta) -> bool:
-        return self.watermark_at is not None and moment + age < self.watermark_at
+    def is_older(self, moment: datetime | None, age: timedelta) -> bool:
+        """Whether so much time had passed; never of a moment that nobody wrote down."""
+        return self.watermark_at is not None and moment is not None and moment < self.watermark_at - age
 
 
 def owned_differences(case: Case, around: Surroundings) -> dict[str, Both]:
@@ -53,7 +57,7 @@ def owned_differences(case: Case, around: Surroundings) -> dict[str, Both]:
     if reversed_status:
         found["status"] = Both(row["status"], expected["status"])
     balance = expected["remaining_balance"]
-    if balance is not None and abs(row["remaining_balance"] - balance) > around.tolerance:
+    if balance is not None and amounts.differ(row["remaining_balance"], balance, tolerance=around.tolerance):
         found["remaining_balance"] = Both(row["remaining_balance"], balance)
     for status, column in _TIME_OF.items():
         if expected["status"] == status and row[column] is None and expected[column] is not None:
@@ -72,15 +76,21 @@ def mismatched_terms(case: Case, around: Surroundings) -> dict[str, Both]:
     found = {
         column: Both(row[column], expected[column])
         for column in ("amount", "guarantee")
-        if expected[column] is not None and abs(row[column] - expected[column]) > around.tolerance
+        if expected[column] is not None and amounts.differ(row[column], expected[column], tolerance=around.tolerance)
     }
     if row["vendor_wallet"] is not None and expected["vendor"] not in (None, row["vendor_wallet"]):
         vendor = case.related["vendors"].get(expected["vendor"])
         found["vendor_id"] = Both(row["vendor_id"], vendor)
-    lent = None if None in (expected["amount"], expected["guarantee"]) else expected["amount"] - expected["guarantee"]
-    if found and lent is not None and abs(row["loan_amount"] - lent) > around.tolerance:
-        found["loan_amount"] = Both(row["loan_amount"], lent)
+    if found and is_scale_known(expected):
+        lent = amounts.less(expected["amount"], expected["guarantee"])
+        if amounts.differ(row["loan_amount"], lent, tolerance=around.tolerance):
+            found["loan_amount"] = Both(row["loan_amount"], lent)
     return found
+
+
+def is_scale_known(expected: Row) -> bool:
+    """Whether the loan's own amounts are known: without them a row of another scale cannot be told from one of this."""
+    return expected["amount"] is not None and expected["guarantee"] is not None
 
 
 def new_row(case: Case, around: Surroundings) -> dict[str, Value] | None:
@@ -94,7 +104,7 @@ def new_row(case: Case, around: Surroundings) -> dict[str, Value] | None:
         "user_wallet": expected["user_wallet"],
         "vendor_id": case.related["vendors"].get(expected["vendor"]),
         **{column: expected[column] for column in needed},
-        "loan_amount": expected["amount"] - expected["guarantee"],
+        "loan_amount": amounts.less(expected["amount"], expected["guarantee"]),
         "completed_at": expected["completed_at"],
         "defaulted_at": expected["defaulted_at"],
         "created_at": expected["created_at"],

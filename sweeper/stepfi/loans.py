@@ -132,6 +132,7 @@ FROM chain.loans AS entity"""
             link_window=timedelta(seconds=self._settings.link_window_seconds),
             insert_grace=timedelta(seconds=self._settings.insert_grace_seconds),
             tolerance=self._settings.amount_tolerance,
+            cancelled=self._settings.cancelled_status,
             all_known=counted is not None and counted.known == counted.loan_count,
         )
 

@@ -17,7 +17,7 @@ from sweeper.digest import spec
 from sweeper.digest.spec import Digest
 from sweeper.model import Answer, Both, Finding, Row, Value
 from sweeper.spot_checks import Checked
-from sweeper.stepfi.wallets import ByWallet, Rule, Surroundings
+from sweeper.stepfi.wallets import ByWallet, Rule, Surroundings, is_address
 
 _SCORE = "CASE WHEN entity.position < map.position THEN 0 ELSE entity.score END"
 _FROM = "FROM chain.scores AS entity LEFT JOIN chain.reputation_maps AS map ON map.contract = entity.contract"
@@ -120,7 +120,10 @@ SELECT entity.key, entity.position, entity.user_address AS wallet_address, {_SCO
 
 
 def stale_score(case: Case, around: Surroundings) -> Finding | None:
-    """Score and tier are one value in two columns; a user that the chain's whole map does not hold has 0."""
+    """Score and tier are one value in two columns; a user that the chain's whole map does not hold has 0.
+
+    What is no address at all (in lower case, say) has no score either, but whose row it is nobody can say: it is only reported.
+    """
     row, expected = case.row, case.expected
     if row is None or (expected is None and not around.map_seen):
         return None
@@ -132,16 +135,19 @@ def stale_score(case: Case, around: Surroundings) -> Finding | None:
     if not columns:
         return None
     wallet = row["wallet_address"]
+    known = expected is not None or is_address(wallet)
     update: dict[str, Value] = {"score": score, "tier": tier, "last_synced_at": around.now, "updated_at": around.now}
     return Finding(
         drift_class="stale_value",
         table="reputation_cache",
         row_id=str(row["id"]),
         entity=f"user:{wallet}",
-        words=f"The app gives {wallet} {row['score']} ({row['tier']}); on chain the score is {score} ({tier}).",
+        words=f"The app gives {wallet} {row['score']} ({row['tier']}); on chain the score is {score} ({tier})."
+        if known
+        else f"The app gives {wallet} {row['score']} ({row['tier']}), and that is no address: no score can be its own.",
         columns=columns,
         evidence={} if expected is None else {"known_at": expected["position"]},
-        update=update,
+        update=update if known else {},
         guard={name: row[name] for name in ("wallet_address", "score", "tier", "last_synced_at", "updated_at")},
         chain_key=wallet,
     )

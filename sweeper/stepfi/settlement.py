@@ -39,6 +39,7 @@ class Rule(StrEnum):
     NO_ANSWER = "no node answered"
     FOREIGN_ENVELOPE = "no node has it, and no envelope is stored whose own hash this is"
     NEVER_OVER = "no node has it, and its envelope has no end of time"
+    NOT_STORED = "no node has it, and that its envelope is what was submitted is not said: no hash is stored"
     NOT_OVER_THERE = "its time is over, but not yet at any node that was asked"
     OUT_OF_REACH = "no node has it, and none that was asked reaches back before it was submitted"
     TOLD_ONCE = "a node told once that it is not there, and not a second time"
@@ -50,6 +51,7 @@ NEEDED = {
     Rule.NO_HASH: "the transaction's hash, 64 hex digits",
     Rule.NO_ANSWER: "a node of CHAINTRUE_RPC__URLS that answers",
     Rule.FOREIGN_ENVELOPE: "a node that has it, or the envelope that was submitted",
+    Rule.NOT_STORED: "the hash that was submitted",
     Rule.NEVER_OVER: "a node that has it; no absence is for ever",
     Rule.NOT_OVER_THERE: "a node that is up to date",
     Rule.OUT_OF_REACH: "a node of CHAINTRUE_RPC__URLS with a longer history",
@@ -60,12 +62,16 @@ NEEDED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """What a pending row says. `hashes`: those to ask for, in lower case; `unreadable`: texts stored in place of a hash."""
+    """What a pending row says. `hashes`: those to ask for, in lower case; `unreadable`: texts stored in place of a hash.
+
+    `is_stored`: whether the hashes are the row's own, and not its envelope's for lack of any.
+    """
 
     hashes: tuple[str, ...]
     unreadable: tuple[str, ...] = ()
     envelope: Envelope | None
     submitted_at: int | None
+    is_stored: bool = True
 
     def max_time(self, tx_hash: str) -> int | None:
         """The end of the time of the transaction with this hash; None where the envelope is not its own."""
@@ -181,7 +187,8 @@ def _absent(pending: Pending, told: Told, chain_time: int) -> Fate:
     if proving:
         return _unknown(Rule.TOLD_ONCE, told, proving[0])
     late = [answer for answer in told.answers if answer.latest_close_time > max_time]
-    return _unknown(Rule.OUT_OF_REACH, told, late[-1]) if late else _unknown(Rule.NOT_OVER_THERE, told, last)
+    over = Rule.OUT_OF_REACH if pending.is_stored else Rule.NOT_STORED
+    return _unknown(over, told, late[-1]) if late else _unknown(Rule.NOT_OVER_THERE, told, last)
 
 
 def _proving(pending: Pending, told: Told) -> Iterator[rpc.Transaction]:
@@ -192,7 +199,7 @@ def _proving(pending: Pending, told: Told) -> Iterator[rpc.Transaction]:
     """
     max_time = pending.max_time(told.tx_hash)
     reach = pending.reach(max_time) if max_time else None
-    if max_time is None or reach is None:
+    if max_time is None or reach is None or not pending.is_stored:
         return
     for answer in told.answers:
         over = answer.latest_close_time > max_time

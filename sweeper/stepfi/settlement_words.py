@@ -14,30 +14,38 @@ def instant(seconds: int | None) -> datetime | None:
     return None if seconds is None or not 0 <= seconds <= _LAST_SECOND else datetime.fromtimestamp(seconds, UTC)
 
 
-def sentence(fate: Fate) -> str:
+def sentence(fate: Fate, *, said: str | None = "pending") -> str:
     """What the app says, what the chain says, and how that is known."""
+    app = f"the app says {_quoted(said)}"
     match fate.rule:
         case Rule.FOUND if fate.verdict is not Verdict.UNKNOWN:
             return (
-                f"the app says pending, the chain says {fate.verdict}: {_node(fate)} has it"
+                f"{app}, the chain says {fate.verdict}: {_node(fate)} has it"
                 f" in ledger {fate.ledger}, closed {_time(fate.closed_at)}"
             )
         case Rule.EVENT if fate.verdict is Verdict.SUCCESS:
             return (
-                f"the app says pending, the chain says success: an event of it in ledger {fate.ledger},"
+                f"{app}, the chain says success: an event of it in ledger {fate.ledger},"
                 f" closed {_time(fate.closed_at)}, is stored, and only transactions that succeed have events"
             )
         case Rule.EXPIRED if fate.shown is not None:
             shown = fate.shown
             return (
-                f"the app says pending, and the chain can never include it: its time ended {_time(fate.closed_at)}, and"
+                f"{app}, and the chain can never include it: its time ended {_time(fate.closed_at)}, and"
                 f" {shown.node}, which has every ledger closed since {_time(shown.oldest_close_time)}, told twice that it is"
                 f" not there, the second time at ledger {shown.latest_ledger}, closed {_time(shown.latest_close_time)}"
             )
         case Rule.STILL_VALID:
-            return "the app says pending, and so it is: the chain may still include it"
+            return f"{app}, and the chain may still include it"
     trouble = f" ({fate.told.troubles[-1]})" if fate.told is not None and fate.told.troubles else ""
-    return f"the app says pending, the outcome is not proven: {fate.rule}{trouble}; needed: {NEEDED.get(fate.rule, 'a proof')}"
+    return f"{app}, the outcome is not proven: {fate.rule}{trouble}; needed: {NEEDED.get(fate.rule, 'a proof')}"
+
+
+def _quoted(said: str | None) -> str:
+    if said == "pending":
+        return said
+    word = "nothing" if said is None else repr(said[:60])
+    return f"{word} (and knows pending, success and failed)"
 
 
 def error(fate: Fate, failure: str | None) -> str | None:

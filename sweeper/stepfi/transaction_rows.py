@@ -17,8 +17,11 @@ from sweeper.stepfi.settlement import Pending, StoredEvent
 
 HASH_COLUMNS = ("transaction_hash", "hash")
 """The newer one first; either may be missing from the live schema."""
+FINISHED = ("success", "failed")
+"""Of a row in any other status the outcome is not written down yet; and only `pending` is ever finished by a repair."""
 READ = ("status", *HASH_COLUMNS, "submitted_at", "completed_at", "error", "updated_at")
 _SHOWN_TWINS = 20
+_UNFINISHED = " AND ".join(f"one.status IS DISTINCT FROM '{status}'" for status in FINISHED)
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -35,7 +38,7 @@ ORDER BY position
 
 @dataclass(frozen=True, slots=True)
 class Twins:
-    """The rows that hold one hash: how many, and the ids of the first of them."""
+    """The rows that stand for one hash: how many, and the ids of the first of them."""
 
     count: int
     ids: tuple[str, ...]
@@ -53,18 +56,21 @@ def reading(row: Row, *, passphrase: str) -> Pending:
         unreadable=tuple(one for one in stored if not _HASH.fullmatch(one)),
         envelope=envelope,
         submitted_at=None if submitted_at is None else (submitted_at - _EPOCH) // timedelta(seconds=1),
+        is_stored=not own,
     )
 
 
-async def pending(connection: AsyncConnection, table: AppTable, *, after: object, limit: int, canary: str) -> list[Row]:
-    """The next pending rows behind the id `after`; None: the first ones, with a row that exists in this SELECT alone."""
+async def unfinished(
+    connection: AsyncConnection, table: AppTable, *, after: object, limit: int, canary: str
+) -> list[Row]:
+    """The next rows in no final status, behind the id `after`; None: the first ones, with a row that is in this SELECT alone."""
     if after is not None:
-        behind = f"{_select(table)} WHERE one.status = 'pending' AND one.id > :after ORDER BY one.id LIMIT :limit"
+        behind = f"{_select(table)} WHERE {_UNFINISHED} AND one.id > :after ORDER BY one.id LIMIT :limit"
         return [
             dict(row) for row in (await connection.execute(text(behind), {"limit": limit, "after": after})).mappings()
         ]
     first = text(
-        f"({_select(table)} WHERE one.status = 'pending' ORDER BY one.id LIMIT :limit) UNION ALL {_canary(table)} ORDER BY id"
+        f"({_select(table)} WHERE {_UNFINISHED} ORDER BY one.id LIMIT :limit) UNION ALL {_canary(table)} ORDER BY id"
     )
     return [dict(row) for row in (await connection.execute(first, {"limit": limit, "canary": canary})).mappings()]
 
@@ -81,11 +87,9 @@ async def count(connection: AsyncConnection, table: AppTable) -> int:
     return int((await connection.execute(text(f"SELECT count(*) FROM {table.name}"))).scalar_one())
 
 
-async def still_pending(connection: AsyncConnection, table: AppTable, ids: Sequence[str]) -> list[Row]:
-    """Those of the rows that are pending, as they are now."""
-    statement = text(
-        f"{_select(table)} WHERE one.id = ANY(CAST(:ids AS uuid[])) AND one.status = 'pending' ORDER BY one.id"
-    )
+async def by_id(connection: AsyncConnection, table: AppTable, ids: Sequence[str]) -> list[Row]:
+    """Those of the rows that there still are, as they are now."""
+    statement = text(f"{_select(table)} WHERE one.id = ANY(CAST(:ids AS uuid[])) ORDER BY one.id")
     return [dict(row) for row in (await connection.execute(statement, {"ids": list(ids)})).mappings()]
 
 
@@ -95,8 +99,28 @@ def _select(table: AppTable) -> str:
     return f"SELECT one.id, {columns}, {envelope} FROM {table.name} AS one"
 
 
+async def finished_twins(connection: AsyncConnection, table: AppTable, *, after: object, limit: int) -> list[str]:
+    """The ids of the next finished rows that hold a hash which another row holds too, behind the id `after`."""
+    columns = [name for name in HASH_COLUMNS if table.has(name)]
+    if not columns:
+        return []
+    held = " UNION ".join(
+        f"SELECT id, status, lower(btrim({name})) AS hash FROM {table.name} WHERE {name} IS NOT NULL"
+        for name in columns
+    )
+    behind = "" if after is None else "AND shared.id > CAST(:after AS uuid)"
+    statement = text(
+        f"SELECT DISTINCT shared.id FROM"
+        f" (SELECT held.*, count(*) OVER (PARTITION BY held.hash) AS count FROM ({held}) AS held) AS shared"
+        f" WHERE shared.count > 1 AND shared.hash ~ '^[0-9a-f]{{64}}$' AND shared.status IN {FINISHED} {behind}"
+        f" ORDER BY shared.id LIMIT :limit"
+    )
+    parameters = {"limit": limit} if after is None else {"limit": limit, "after": after}
+    return [str(row.id) for row in await connection.execute(statement, parameters)]
+
+
 async def twins(connection: AsyncConnection, table: AppTable, hashes: Sequence[str]) -> Mapping[str, Twins]:
-    """Of the hashes (lower case) those that several rows hold, in whatever column and status."""
+    """The rows that hold each of the hashes (lower case), in whatever column and status."""
     columns = [name for name in HASH_COLUMNS if table.has(name)]
     if not columns or not hashes:
         return {}
@@ -107,7 +131,7 @@ async def twins(connection: AsyncConnection, table: AppTable, hashes: Sequence[s
     statement = text(
         "SELECT held.hash, count(*) AS count,"
         f" (array_agg(CAST(held.id AS text) ORDER BY held.id))[1:{_SHOWN_TWINS}] AS ids"
-        f" FROM ({held}) AS held GROUP BY held.hash HAVING count(*) > 1"
+        f" FROM ({held}) AS held GROUP BY held.hash"
     )
     # Both forms instead of lower(column) = …: an index on the column can serve these.
     forms = [*hashes, *(one.upper() for one in hashes)]

@@ -1,6 +1,7 @@
 """The application's transactions: rows that are still pending, held against what became of them on chain.
 
-Only pending rows are looked at, and none is ever missing: the application deletes finished rows after a week.
+Finished rows are looked at for duplicates alone, and none is ever missing: the application deletes them after a week. A status
+that the application does not know is reported, with what the chain says; only `pending` is ever finished by a repair.
 """
 
 import secrets
@@ -22,6 +23,7 @@ PAGE_ROWS = 200
 """Rows in memory at once; each may bring an envelope of some hundred kilobytes."""
 
 ORPHANED = "orphaned_pending_transaction"
+STALE = "stale_status"
 DUPLICATE = "duplicate_row"
 
 
@@ -32,6 +34,15 @@ class _Case:
     row: Row
     pending: Pending
     twins: Twins | None
+
+    @property
+    def drift_class(self) -> str | None:
+        """What the row is found to be, if its outcome is not what it says; None for one that is finished."""
+        if self.twins is not None:
+            return DUPLICATE
+        if self.row["status"] == "pending":
+            return ORPHANED
+        return None if self.row["status"] in transaction_rows.FINISHED else STALE
 
 
 class Transactions:
@@ -50,7 +61,7 @@ class Transactions:
         return self.table
 
     async def survey(self, context: Context) -> AsyncGenerator[Finding, None]:
-        """Every pending row whose outcome is proven, or neither proven nor still to come."""
+        """Every unfinished row whose outcome is proven, or neither proven nor still to come; and all of several for one hash."""
         context.compared.setdefault(self.table, Compared()).app_rows += await self._count(context)
         inquiry = Inquiry(context.rpc, chain_time=context.watermark.closed_at or 0)
         canary = str(UUID(int=secrets.randbits(32)))  # first in the order of the ids
@@ -66,6 +77,8 @@ class Transactions:
             if len(cases) < PAGE_ROWS:
                 break
             after = cases[-1].row["id"]
+        async for case in self._finished_twins(context):
+            yield _duplicate(case)
         context.chain_was_asked &= not inquiry.asked or inquiry.answered > 0
 
     def survey_changed(self, context: Context, _: Since) -> AsyncGenerator[Finding, None]:
@@ -73,7 +86,7 @@ class Transactions:
         return self.survey(context)
 
     async def look_again(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:
-        """Those whose rows are still pending, with the same hash and in the same company, guarded as they are now.
+        """Those whose rows are of the same class still, with the same hash, guarded as they are now.
 
         What the chain said is for ever, so it is not asked again.
         """
@@ -84,8 +97,7 @@ class Transactions:
             some = ids[start : start + PAGE_ROWS]
             for case in await self._cases(context, await self._by_id(context, some)):
                 finding = of_row[str(case.row["id"])]
-                alone = finding.drift_class == ORPHANED
-                if _entity(case.pending) == finding.entity and alone == (case.twins is None):
+                if (_entity(case.pending), case.drift_class) == (finding.entity, finding.drift_class):
                     again.append(_as_now(finding, case, context.tables[self.table]))
         return again
 
@@ -113,12 +125,26 @@ class Transactions:
     async def _page(self, context: Context, after: object, *, canary: str) -> list[Row]:
         table = context.tables[self.table]
         async with context.paces["app"].working(), app_access.transaction(context.app) as connection:
-            return await transaction_rows.pending(connection, table, after=after, limit=PAGE_ROWS, canary=canary)
+            return await transaction_rows.unfinished(connection, table, after=after, limit=PAGE_ROWS, canary=canary)
+
+    async def _finished_twins(self, context: Context) -> AsyncGenerator[_Case, None]:
+        """The finished rows that share a hash with another row."""
+        table = context.tables[self.table]
+        after: str | None = None
+        while True:
+            async with context.paces["app"].working(), app_access.transaction(context.app) as connection:
+                ids = await transaction_rows.finished_twins(connection, table, after=after, limit=PAGE_ROWS)
+            for case in await self._cases(context, await self._by_id(context, ids)):
+                if case.twins is not None and case.row["status"] in transaction_rows.FINISHED:
+                    yield case
+            if len(ids) < PAGE_ROWS:
+                return
+            after = ids[-1]
 
     async def _by_id(self, context: Context, ids: Sequence[str]) -> list[Row]:
         table = context.tables[self.table]
         async with app_access.transaction(context.app) as connection:
-            return await transaction_rows.still_pending(connection, table, ids)
+            return await transaction_rows.by_id(connection, table, ids)
 
     async def _cases(self, context: Context, rows: Sequence[Row]) -> list[_Case]:
         table = context.tables[self.table]
@@ -126,7 +152,7 @@ class Transactions:
         hashes = sorted({tx_hash for pending in said for tx_hash in pending.hashes})
         async with app_access.transaction(context.app) as connection:
             twins = await transaction_rows.twins(connection, table, hashes)
-        return [_Case(row, pending, _company(pending, twins)) for row, pending in zip(rows, said, strict=True)]
+        return [_Case(row, one, _company(row, one, twins)) for row, one in zip(rows, said, strict=True)]
 
     async def _judge(self, context: Context, inquiry: Inquiry, cases: Sequence[_Case]) -> list[Finding]:
         hashes = sorted({tx_hash for case in cases for tx_hash in case.pending.hashes})
@@ -138,14 +164,19 @@ class Transactions:
             fate = settlement.decide(case.pending, of_row, chain_time=inquiry.chain_time)
             if fate.verdict in (Verdict.SUCCESS, Verdict.FAILED):
                 context.compared[self.table].expected_rows += 1
-            if fate.verdict is not Verdict.OPEN or case.twins is not None:
+            if fate.verdict is not Verdict.OPEN or case.drift_class != ORPHANED:
                 findings.append(_finding(case, fate, context))
         return findings
 
 
-def _company(pending: Pending, twins: Mapping[str, Twins]) -> Twins | None:
-    """The rows that hold a hash of this one; the row itself is among them unless it holds none."""
-    return next((twins[tx_hash] for tx_hash in pending.hashes if tx_hash in twins), None)
+def _company(row: Row, pending: Pending, twins: Mapping[str, Twins]) -> Twins | None:
+    """The rows that stand for a hash of this one, itself among them; None when it is the only one."""
+    for held in (twins[tx_hash] for tx_hash in pending.hashes if tx_hash in twins):
+        if not pending.is_stored:
+            return Twins(held.count + 1, (*held.ids, str(row["id"])))
+        if held.count > 1:
+            return held
+    return None
 
 
 def _entity(pending: Pending) -> str | None:
@@ -153,31 +184,51 @@ def _entity(pending: Pending) -> str | None:
 
 
 def _finding(case: _Case, fate: Fate, context: Context) -> Finding:
-    """What the row is found to be. Of rows with one hash none is picked silently: there is nothing to write."""
-    table = context.tables[Transactions.table]
-    words, evidence = settlement_words.sentence(fate), settlement_words.evidence(case.pending, fate)
+    """What the unfinished row is found to be. Only a row that is pending, and alone with its hash, is ever written."""
+    table, status = context.tables[Transactions.table], case.row["status"]
+    words, evidence = settlement_words.sentence(fate, said=status), settlement_words.evidence(case.pending, fate)
+    update = _update(fate, table)
     finding = Finding(
-        drift_class=ORPHANED,
+        drift_class=case.drift_class or ORPHANED,
         table=Transactions.table,
         row_id=str(case.row["id"]),
         entity=_entity(case.pending),
         words=words,
+        columns=_columns(case.row, update),
         evidence=evidence,
         answer=fate.answer,
     )
-    update = _update(fate, table)
-    if case.twins is not None:
-        return replace(
-            finding,
-            drift_class=DUPLICATE,
-            words=f"{case.twins.count} rows hold the hash of this one; {words}",
-            evidence={**evidence, "rows": list(case.twins.ids), "row_count": case.twins.count},
-            columns=_columns(case.row, update),
-            answer=fate.answer if update else None,  # that the rows are several needs no answer of the chain
-        )
-    if not update:
-        return replace(finding, outcome=Outcome.UNKNOWN)
-    return _as_now(replace(finding, update={**update, **_touched(table, context)}), case, table)
+    if finding.drift_class == ORPHANED:
+        if not update:
+            return replace(finding, outcome=Outcome.UNKNOWN)
+        return _as_now(replace(finding, update={**update, **_touched(table, context)}), case, table)
+    # That rows are several, or that a word is none, needs no answer of the chain.
+    finding = replace(finding, answer=fate.answer if update else None)
+    if finding.drift_class == STALE:
+        return replace(finding, columns={"status": Both(status, update.get("status")), **finding.columns})
+    return _among(case, replace(finding, words=f"{_several(case)}; {words}"))
+
+
+def _duplicate(case: _Case) -> Finding:
+    """A finished row that is not alone with its hash."""
+    finding = Finding(
+        drift_class=DUPLICATE,
+        table=Transactions.table,
+        row_id=str(case.row["id"]),
+        entity=_entity(case.pending),
+        words=f"{_several(case)}.",
+    )
+    return _among(case, finding)
+
+
+def _several(case: _Case) -> str:
+    return f"{case.twins.count if case.twins else 1} rows stand for the transaction of this one"
+
+
+def _among(case: _Case, finding: Finding) -> Finding:
+    """Of rows with one hash none is picked silently: all are in the evidence."""
+    twins = case.twins or Twins(1, ())
+    return finding.with_evidence(rows=list(twins.ids), row_count=twins.count)
 
 
 def _update(fate: Fate, table: AppTable) -> dict[str, Value]:
@@ -207,6 +258,7 @@ def _as_now(finding: Finding, case: _Case, table: AppTable) -> Finding:
     """The finding with what the row holds now: what differs, and what an update relies on."""
     guard = {name: case.row[name] for name in transaction_rows.READ if table.has(name)}
     if not finding.update:
-        return replace(finding, columns=_columns(case.row, {name: one.chain for name, one in finding.columns.items()}))
+        wanted = {name: one.chain for name, one in finding.columns.items()}
+        return replace(finding, columns={name: Both(case.row[name], value) for name, value in wanted.items()})
     wanted = {name: value for name, value in finding.update.items() if name != "updated_at"}
     return replace(finding, columns=_columns(case.row, wanted), guard=guard)

@@ -19,6 +19,7 @@ from sweeper.model import Answer, Both, Finding, Row
 from sweeper.spot_checks import Checked
 from sweeper.stepfi.wallets import ByWallet, Rule, Surroundings
 
+_WORDS = frozenset(map(statuses.app_vendor_status, statuses.VENDOR_STATUSES))
 _STORED = text("""
 SELECT vendor, position, status FROM chain.vendors
 WHERE contract = :contract AND vendor = ANY(CAST(:wallets AS text[]))
@@ -55,24 +56,28 @@ FROM chain.vendors AS entity"""
         return str(expected["vendor"])
 
     def digest(self) -> Digest:
+        """A word that is none of the registry's is a finding even of a vendor whom no wallet or no entity names."""
+        words = ", ".join(f"'{word}'" for word in sorted(_WORDS))
         return Digest(
-            app_key="it.wallet_address",
+            app_key=f"CASE WHEN it.status IN ({words}) THEN it.wallet_address ELSE coalesce(it.wallet_address, '') END",
             expected_key="it.vendor",
             forms=(spec.text("status"),),
-            rows_without_entity=False,
         )
 
     def rules(self) -> Sequence[Rule]:
-        return (stale_vendor,)
+        return (stale_vendor, unknown_word)
 
     async def confirm(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:
         """Read the vendors' entries."""
-        keys = {one.identity: entries.vendor_key(self._registry, _wallet(one)) for one in findings}
+        about = [one for one in findings if one.chain_key is not None]
+        keys = {one.identity: entries.vendor_key(self._registry, _wallet(one)) for one in about}
         answered = await questions.ask(context, list(keys.values()))
-        stored = await self._stored(context, [_wallet(one) for one in findings])
+        stored = await self._stored(context, [_wallet(one) for one in about])
         watermark = context.watermark.ledger
         return [
             _judge_vendor(one, answered.get(keys[one.identity]), stored=stored.get(_wallet(one)), watermark=watermark)
+            if one.identity in keys
+            else one
             for one in findings
         ]
 
@@ -105,18 +110,34 @@ def stale_vendor(case: Case, around: Surroundings) -> Finding | None:
     row, expected = case.row, case.expected
     if row is None or expected is None or expected["status"] in (None, row["status"]):
         return None
-    wallet = row["wallet_address"]
+    wallet, said = row["wallet_address"], "nothing" if row["status"] is None else row["status"]
     return Finding(
         drift_class="stale_status",
         table="vendors",
         row_id=str(row["id"]),
         entity=f"vendor:{wallet}",
-        words=f"The app has vendor {wallet} as {row['status']}; on chain it is {expected['chain_status']}.",
+        words=f"The app has vendor {wallet} as {said}; on chain it is {expected['chain_status']}.",
         columns={"status": Both(row["status"], expected["status"])},
         evidence={"known_at": expected["position"]},
         update={"status": expected["status"], "updated_at": around.now},
         guard={name: row[name] for name in ("wallet_address", "status", "updated_at")},
         chain_key=expected["key"],
+    )
+
+
+def unknown_word(case: Case, _: Surroundings) -> Finding | None:
+    """A status that is none of the registry's, where the chain does not say what it ought to be: only reported."""
+    row = case.row
+    if row is None or row["status"] in _WORDS:
+        return None
+    wallet, said = row["wallet_address"], "no status" if row["status"] is None else f"the status {row['status'][:60]!r}"
+    return Finding(
+        drift_class="stale_status",
+        table="vendors",
+        row_id=str(row["id"]),
+        entity=None if wallet is None else f"vendor:{wallet}",
+        words=f"The app gives vendor {wallet or row['id']} {said}, which is none of {', '.join(sorted(_WORDS))}.",
+        columns={"status": Both(row["status"], None)},
     )
 
 

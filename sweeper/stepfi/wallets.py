@@ -1,5 +1,6 @@
 """What the tables that are keyed by people and events share."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,14 @@ class Surroundings:
         if created_at is None:
             return True
         return self.watermark_at is not None and created_at + self.grace < self.watermark_at
+
+
+_ADDRESS = re.compile(r"[GC][A-Z2-7]{55}")
+
+
+def is_address(wallet: str | None) -> bool:
+    """Whether the chain could know it: of what is no address the chain says nothing, not even that it has nothing."""
+    return wallet is not None and _ADDRESS.fullmatch(wallet) is not None
 
 
 Rule = Callable[[Case, Surroundings], Finding | None]

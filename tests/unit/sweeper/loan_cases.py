@@ -97,6 +97,7 @@ def around(**changed: Any) -> Surroundings:
         "link_window": HOUR,
         "insert_grace": HOUR,
         "tolerance": Decimal(0),
+        "cancelled": "cancelled",
         "all_known": True,
     }
     return Surroundings(**values | changed)

@@ -287,12 +287,28 @@ class TestOwner:
 
 
 class TestAbsent:
-    @pytest.mark.parametrize("status", ["pending", "active", "completed", "under_review", "rejected"])
-    @pytest.mark.parametrize("loan_id", ["8", "007", "made-up"])
-    def test_an_id_that_claims_the_chain_and_is_not_on_it(self, loan_id: str, status: str) -> None:
+    @pytest.mark.parametrize("status", ["pending", "active", "completed", "foo", "", None])
+    @pytest.mark.parametrize("loan_id", ["8", "012", "made-up", "٣", "", " 8", "18446744073709551616", "9" * 5000])
+    def test_an_id_that_claims_the_chain_and_is_not_on_it(self, loan_id: str, status: str | None) -> None:
         finding = the(found(case(row(loan_id=loan_id, status=status), None)))
         assert (finding.drift_class, finding.entity, finding.answer) == ("absent_on_chain", f"loan:{loan_id}", None)
         assert finding.update == {}
+
+    @pytest.mark.parametrize("status", ["under_review", "rejected", "cancelled"])
+    def test_of_a_row_that_was_never_to_come_only_a_real_id_claims_it(self, status: str) -> None:
+        assert the(found(case(row(loan_id="8", status=status), None))).drift_class == "absent_on_chain"
+        for loan_id in ("012", "made-up", PROVISIONAL):
+            assert found(case(row(loan_id=loan_id, status=status), None)) is None
+
+    @pytest.mark.parametrize("status", ["paid", "foo", "PENDING", " pending", "", None, "x" * 5000])
+    def test_a_word_that_the_app_does_not_know_is_a_finding(self, status: str | None) -> None:
+        finding = the(found(case(row(loan_id=PROVISIONAL, status=status), None)))
+        assert (finding.drift_class, finding.update, finding.answer) == ("absent_on_chain", {}, Answer.ABSENT)
+        assert "does not know" in finding.words
+        assert len(finding.words) < 300
+        linked = the(found(case(row(status=status), expected())))
+        assert (linked.drift_class, linked.update["status"]) == ("stale_status", "active")
+        assert linked.guard["status"] == status
 
     @pytest.mark.parametrize("status", ["active", "completed", "defaulted"])
     def test_a_provisional_row_that_claims_the_chain(self, status: str) -> None:

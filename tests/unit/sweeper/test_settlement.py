@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 
@@ -63,7 +64,7 @@ class TestEnvelope:
         outer = TransactionBuilder.build_fee_bump_transaction(SPONSOR.public_key, 1000, inner, PASSPHRASE)
         assert outer.hash_hex() != inner.hash_hex()
         assert envelopes.read(outer.to_xdr(), passphrase=PASSPHRASE) == Envelope(
-            hash=outer.hash_hex(), max_time=MAX_TIME
+            hash=outer.hash_hex(), inner_hash=inner.hash_hex(), max_time=MAX_TIME
         )
 
     def test_signatures_and_line_breaks_change_nothing_and_the_network_does(self) -> None:
@@ -245,6 +246,7 @@ class TestExpired:
             (pending(envelope_hash=None), Rule.FOREIGN_ENVELOPE),
             (pending(max_time=0), Rule.NEVER_OVER),
             (pending(submitted_at=None), Rule.OUT_OF_REACH),
+            (replace(pending(), is_stored=False), Rule.NOT_STORED),
         ],
     )
     def test_time_bounds_speak_for_their_own_hash_alone(self, row: Pending, rule: Rule) -> None:
@@ -252,8 +254,14 @@ class TestExpired:
         assert (fate.verdict, fate.rule) == (Verdict.UNKNOWN, rule)
 
     def test_it_may_still_come(self) -> None:
-        fate = fate_of(pending(), told_by(latest=MAX_TIME), chain_time=MAX_TIME)
-        assert (fate.verdict, fate.rule) == (Verdict.OPEN, Rule.STILL_VALID)
+        for row in (pending(), replace(pending(), is_stored=False)):
+            fate = fate_of(row, told_by(latest=MAX_TIME), chain_time=MAX_TIME)
+            assert (fate.verdict, fate.rule) == (Verdict.OPEN, Rule.STILL_VALID)
+
+    def test_what_was_found_by_an_envelope_s_own_hash_is_found(self) -> None:
+        """That no node has it says nothing of a transaction whose hash was not stored; that one has it does."""
+        fate = fate_of(replace(pending(), is_stored=False), told_by(status="SUCCESS"))
+        assert (fate.verdict, fate.rule) == (Verdict.SUCCESS, Rule.FOUND)
 
     def test_without_an_answer_nothing_says_that_it_may(self) -> None:
         assert fate_of(pending(), chain_time=0).verdict is Verdict.UNKNOWN

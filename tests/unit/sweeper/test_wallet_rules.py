@@ -81,6 +81,18 @@ class TestVendors:
         assert finding.update == {"status": chain.lower(), "updated_at": NOW}
         assert finding.guard == {"wallet_address": VENDOR, "status": "pending", "updated_at": LONG_AGO}
 
+    @pytest.mark.parametrize("word", ["foo", "APPROVED", "", None])
+    def test_a_word_that_is_none_is_repaired_where_the_chain_knows_better_and_else_reported(
+        self, word: str | None
+    ) -> None:
+        assert the(self.found("Approved", status=word)).update["status"] == "approved"
+        for wallet in (VENDOR, None):
+            lost = the(
+                vendors.unknown_word(case({**self.row, "status": word, "wallet_address": wallet}, None), around())
+            )
+            assert (lost.drift_class, lost.update, lost.chain_key) == ("stale_status", {}, None)
+        assert vendors.unknown_word(case(self.row, None), around()) is None
+
     def test_the_same_and_the_unknown_are_not(self) -> None:
         assert self.found("Pending") is None
         assert self.found(None) is None
@@ -182,6 +194,12 @@ class TestReputation:
         finding = the(self.stale(self.expected(50), around(low_tier="starter")))
         assert finding.columns == {"tier": Both("poor", "starter")}
         assert finding.update["score"] == 50
+
+    @pytest.mark.parametrize("wallet", [BORROWER.lower(), f" {BORROWER}", "", None, "G"])
+    def test_what_is_no_address_is_reported_and_not_set_to_zero(self, wallet: str | None) -> None:
+        finding = the(self.stale(None, wallet_address=wallet))
+        assert (finding.drift_class, finding.update) == ("stale_value", {})
+        assert "no address" in finding.words
 
     def test_a_score_that_is_unknown_is_not_compared(self) -> None:
         assert self.stale(self.expected(None)) is None
