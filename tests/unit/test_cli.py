@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from deploy import cli
 from deploy.demo import processes
 
-COMMANDS = {"backfill", "demo", "migrate", "replay", "schedule", "stream", "sweep", "status"}
+COMMANDS = {"backfill", "demo", "migrate", "replay", "report", "schedule", "stream", "sweep", "status"}
 
 
 def test_it_offers_what_it_can_do() -> None:
