@@ -159,9 +159,10 @@ def sweep(
     from deploy.commands import ending
     from deploy.commands import sweep as command
 
+    if changed and tables:
+        raise click.UsageError("--changed looks at all tables: leave --table out")
+
     async def work(_: asyncio.Event) -> int:
-        if changed and tables:
-            raise click.UsageError("--changed looks at all tables: leave --table out")
         settings = _load(application, config, *command.REQUIRED)
         async with ending.watched(settings):
             with terminal.err().status("sweeping") as status:

@@ -78,6 +78,7 @@ class Told:
     total: int
     outcomes: Mapping[str, int]
     canary: bool | None
+    database_load: Mapping[str, Mapping[str, float]]
     reasons: Sequence[str]
     notes: Sequence[str]
     more: Mapping[str, Any]
@@ -175,6 +176,7 @@ def read(report: Mapping[str, Any]) -> Told:
         total=report.get("findings_total") or max(sum(drift.values()), len(findings)),
         outcomes={outcome.value: report.get(outcome.value, held[outcome.value]) for outcome in Outcome},
         canary=report.get("canary"),
+        database_load=report.get("database_load") or {},
         reasons=report.get("reasons") or (),
         notes=report.get("notes") or (),
         more={name: value for name, value in report.items() if name not in known and value is not None},

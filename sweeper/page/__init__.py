@@ -42,6 +42,8 @@ _EXTENTS = {
     "run": "the rows of a run",
 }
 
+_SIDES = {"app": "the app", "chain": "chaintrue"}
+
 
 def build(report: Told, history: Sequence[Point]) -> str:
     """The page of the run; `history` are the sweeps up to it, the oldest first."""
@@ -78,6 +80,14 @@ def _facts(report: Told) -> Iterable[tuple[str, str]]:
     yield "Stands on ledger", "none: nothing was indexed" if ledger is None else str(ledger)
     if report.canary is not None:
         yield "Canary", "found, as it must be" if report.canary else "not found: the comparison did not work"
+
+    for side, load in report.database_load.items():
+        said = (
+            f"{words.span(load.get('busy_seconds', 0))} of work, {compared.percent(load.get('share', 0))} of the time"
+        )
+        allowed = load.get("allowed_share", 1)
+        limit = "" if allowed == 1 else f"; {compared.percent(allowed)} is allowed"
+        yield f"Load on the database of {_SIDES.get(side, side)}", said + limit
 
 
 def _has_rest(groups: Mapping[str, Sequence[ToldFinding]]) -> bool:

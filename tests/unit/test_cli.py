@@ -30,7 +30,8 @@ def test_every_command_takes_json_and_all_but_the_demo_a_file(name: str) -> None
     [
         ["nonsense"],
         ["sweep", "--nonsense"],
-        ["sweep", "--changed"],
+        ["sweep", "--changed", "--table", "loans"],
+        ["report", "--format", "pdf"],
         ["stream", "--only", "half"],
         ["status", "--timeout"],
     ],

@@ -170,18 +170,26 @@ def test_what_is_left_names_the_command() -> None:
 def test_keys_of_another_version_are_shown_or_missed_in_peace() -> None:
     later = stored_reports.report([stored_reports.finding(new_key=1)])
     later |= {
-        "database_load": {"app": {"share": 0.25}},
+        "some_load": {"app": {"share": 0.25}},
         "coverage": {"loans": {"spot_share": 0.1234, "round": 3}},
         "odd": [1, None],
     }
     said = words(build(later))
-    assert "database load" in said
+    assert "some load" in said
     assert "spot share" in said
     assert "12.3 %" in said
     earlier = stored_reports.report([{"class": "no_more_a_class", "table": "loans"}])
     for key in ("extent", "notes", "reasons", "failed", "spot_checks"):
         del earlier[key]
     assert "no_more_a_class" in words(build(earlier))
+
+
+def test_the_load_on_each_database_is_told_with_what_is_allowed() -> None:
+    app = {"busy_seconds": 80.2, "rested_seconds": 240.0, "share": 0.25, "allowed_share": 0.25}
+    chain = {"busy_seconds": 3.0, "share": 1.0, "allowed_share": 1.0}
+    said = words(build(stored_reports.report(database_load={"app": app, "chain": chain})))
+    assert "Load on the database of the app 1 min 20 s of work, 25 % of the time; 25 % is allowed" in said
+    assert "Load on the database of chaintrue 3.0 s of work, 100 % of the time" in said
 
 
 def test_a_capped_report_says_how_many_there_were() -> None:
