@@ -35,6 +35,8 @@ def _measure_sweep(report: Report) -> None:
     for table, one in report.compared.items():
         metrics.sweep_compared_rows.labels(table, "expected").set(one.expected_rows)
         metrics.sweep_compared_rows.labels(table, "app").set(one.app_rows)
+    for table, spots in report.to_json().get("spot_coverage", {}).items():
+        metrics.spot_coverage_ratio.labels(table).set(spots["share"])
     if report.canary is not None:
         metrics.sweep_canary_found.set(report.canary)
     if report.extent is not Extent.CHANGED and report.compared and report.status is not RunStatus.FAILED:

@@ -12,7 +12,7 @@ from typing import Any
 
 from shared.settings import Policy
 from sweeper import classes, words
-from sweeper.model import Outcome
+from sweeper.model import Answer, Outcome
 from sweeper.report import Mode, RunStatus
 
 _ORDER = {name: number for number, name in enumerate(classes.CLASSES)}
@@ -78,7 +78,7 @@ class Told:
     total: int
     outcomes: Mapping[str, int]
     canary: bool | None
-    database_load: Mapping[str, Mapping[str, float]]
+    database_load: Mapping[str, Any]
     reasons: Sequence[str]
     notes: Sequence[str]
     more: Mapping[str, Any]
@@ -160,6 +160,7 @@ def read(report: Mapping[str, Any]) -> Told:
     findings = [_finding(one) for one in report.get("findings", ())]
     drift = report.get("drift") or Counter(one.drift_class for one in findings)
     known = {field.name for field in fields(Told)} | {"findings_total"} | _COUNTS
+    asked = dict(report.get("spot_checks") or {})
     held = Counter(one.outcome for one in findings)
     return Told(
         run_id=report["run_id"],
@@ -170,7 +171,7 @@ def read(report: Mapping[str, Any]) -> Told:
         finished_at=datetime.fromisoformat(report["finished_at"]),
         watermark_ledger=report.get("watermark_ledger"),
         compared=report.get("compared") or {},
-        spot_checks=report.get("spot_checks") or {},
+        spot_checks={answer.value: asked.pop(answer.value, 0) for answer in Answer} | asked,
         drift=drift,
         findings=findings,
         total=report.get("findings_total") or max(sum(drift.values()), len(findings)),

@@ -200,8 +200,9 @@ def _close(
     else:
         guide.say("All that was injected was found, and nothing else. What policy allows is repaired.")
     page = path.with_suffix(".html")
-    guide.say(f"The report of the repairs, {seconds:.0f} s after the start: {path}")
-    guide.say(f"The same as a page for a browser: {page}")
+    guide.say(f"The report of the repairs ({seconds:.0f} s in all):")
+    guide.address("as data", str(path))
+    guide.address("as a page for a browser", str(page))
     summary = {"as_expected": not troubles, "differences": list(troubles), **counts}
     guide.end({**summary, "report": str(path), "page": str(page), "seconds": round(seconds, 1)})
 

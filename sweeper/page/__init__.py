@@ -82,6 +82,8 @@ def _facts(report: Told) -> Iterable[tuple[str, str]]:
         yield "Canary", "found, as it must be" if report.canary else "not found: the comparison did not work"
 
     for side, load in report.database_load.items():
+        if not isinstance(load, Mapping):
+            continue
         said = (
             f"{words.span(load.get('busy_seconds', 0))} of work, {compared.percent(load.get('share', 0))} of the time"
         )
@@ -114,6 +116,7 @@ def _environment() -> Environment:
         extensions=["jinja2.ext.loopcontrols"],
     )
     environment.filters |= {
+        "short": words.short,
         "label": words.label,
         "moment": words.moment,
         "sentence": words.sentence,

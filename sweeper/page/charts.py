@@ -25,7 +25,7 @@ class ClassRow:
     now: str
     change: str
     chart: Markup
-    most: int
+    most: str
     done: str
 
 
@@ -59,7 +59,7 @@ def _row(name: str, report: Told, history: Sequence[Point], counts: Mapping[UUID
         now=f"{now:,}" if report.compared else "?",  # 0 would say that it was looked for
         change=_change(now - before[-1]) if before and report.compared else "",
         chart=bars(name or "all classes", history, counts, this=report.run_id),
-        most=max((counts[point.run_id] for point in history), default=0),
+        most=f"{max(counts[point.run_id] for point in history):,}" if history else "",
         done=done,
     )
 

@@ -54,8 +54,16 @@ def _details(name: str, report: Told) -> dict[str, Any]:
     for key, said in report.more.items():
         if told_by_table(key, report) and name in said:
             of_table = said[name]
+            if key == "spot_coverage":
+                of_table = {"asked in this round": _round(of_table)}
             found |= of_table if isinstance(of_table, Mapping) else {key: of_table}
     return found
+
+
+def _round(spots: Mapping[str, Any]) -> str:
+    """How far the spot checks are: each round asks the chain about every entity once."""
+    share, checked, of = (spots.get(name) or 0 for name in ("share", "checked", "of"))
+    return f"{percent(share)} ({checked:,} of {of:,}; round {spots.get('round', '?')})"
 
 
 def _differ(found: int, rows: int) -> str:

@@ -192,6 +192,13 @@ def test_the_load_on_each_database_is_told_with_what_is_allowed() -> None:
     assert "Load on the database of chaintrue 3.0 s of work, 100 % of the time" in said
 
 
+def test_how_far_the_spot_checks_are_stands_beside_the_rows() -> None:
+    loans = {"checked": 1234, "of": 10_000, "share": 0.1234, "round": 3, "last_round_ended_at": None}
+    said = words(build(stored_reports.report(spot_coverage={"loans": loans})))
+    assert "asked in this round" in said
+    assert "12.3 % (1,234 of 10,000; round 3)" in said
+
+
 def test_a_capped_report_says_how_many_there_were() -> None:
     capped = stored_reports.report([stored_reports.finding()], findings_total=70_000, drift={"stale_status": 70_000})
     assert "Of 70,000 findings the report keeps 1." in words(build(capped))
@@ -268,7 +275,12 @@ def test_a_run_outside_its_history_is_compared_with_the_last_of_it() -> None:
     stored = stored_reports.report(drift={"stale_value": 2, "missing_row": 1}, extent="plan", mode="apply")
     everything, *rows = charts.by_class(told.read(stored), stored_reports.history({"stale_value": 5}))
     assert [(row.name, row.now, row.change) for row in rows] == [("stale_value", "2", "−3"), ("missing_row", "1", "+1")]
-    assert (everything.now, everything.change, everything.most) == ("3", "−2", 5)
+    assert (everything.now, everything.change, everything.most) == ("3", "−2", "5")
+
+
+def test_a_run_without_history_has_no_chart() -> None:
+    (row,) = charts.by_class(told.read(stored_reports.report(drift={"stale_value": 2})), [])
+    assert (row.now, row.change, row.most, row.chart) == ("2", "", "", "")
 
 
 @pytest.mark.parametrize(
