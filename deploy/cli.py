@@ -184,12 +184,18 @@ def schedule(config: Path | None, as_json: bool) -> int:
     One sweep at a time, also beside other processes on the same database. A full sweep that was missed is made up for. What
     goes wrong in a sweep is logged, and the next one comes. With --json the logs are JSON lines, on stderr as always.
     """
+    from functools import partial
+
     from deploy import application
+    from deploy.commands import ending
     from deploy.commands import schedule as command
 
     async def work(stop: asyncio.Event) -> int:
         settings = _load(application, config, *command.REQUIRED, json_logs=as_json)
-        return await command.run(settings, stop)
+        listeners = command.Listeners(
+            on_report=partial(ending.note, settings), on_failure=partial(ending.note_failure, settings)
+        )
+        return await command.run(settings, stop, listeners=listeners)
 
     return running.run(work, stops=True)
 

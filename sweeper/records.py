@@ -139,11 +139,11 @@ async def last_success(engine: AsyncEngine) -> datetime | None:
     return ended
 
 
-async def failed_since(engine: AsyncEngine, began: datetime) -> Record | None:
-    """The run that ended by an error since then, the newest."""
+async def failed_since(engine: AsyncEngine, since: datetime) -> Record | None:
+    """The newest of the runs that ended by an error since then."""
     query = (
         select(*_LINE)
-        .where(_runs.status == RunStatus.FAILED.value, _runs.report.is_(None), _runs.started_at >= began)
+        .where(_runs.status == RunStatus.FAILED.value, _runs.report.is_(None), _runs.finished_at >= since)
         .order_by(_runs.started_at.desc())
         .limit(1)
     )

@@ -180,7 +180,7 @@ def read(report: Mapping[str, Any]) -> Told:
         database_load=report.get("database_load") or {},
         reasons=report.get("reasons") or (),
         notes=report.get("notes") or (),
-        more={name: value for name, value in report.items() if name not in known and value is not None},
+        more={name: value for name, value in report.items() if name not in known and value not in (None, {}, [])},
     )
 
 

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,6 +23,7 @@ from sweeper.report import Report
 
 LAST_WORDS_SECONDS = 8.0
 """What a run that failed may take to tell of it: less than a command has to end in."""
+JUST_NOW = timedelta(minutes=1)
 _GONE = (errors.ChaintrueError, SQLAlchemyError, OSError, TimeoutError)
 
 
@@ -37,7 +38,7 @@ async def watched(settings: Settings) -> AsyncIterator[None]:
     except BaseException as error:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_SECONDS):
-                await _note_failure(settings, error, began=began)
+                await note_failure(settings, error, since=began)
         raise
 
 
@@ -51,6 +52,25 @@ async def note(settings: Settings, report: Report) -> None:
         running.complain(f"the last complete sweep could not be looked up for the metrics: {type(error).__name__}")
     gauges.measure(report, last_success=last_success)
     await webhook.tell(settings.webhook, report.to_json(), complain=running.complain)
+
+
+async def note_failure(settings: Settings, error: BaseException, *, since: datetime | None = None) -> None:
+    """The same for a run that ended by an error, just now or `since` then.
+
+    Whatever fails here is no more than a line: the error of the run is the one to be seen.
+    """
+    now = datetime.now(UTC)
+    failed = None
+    with contextlib.suppress(*_GONE):
+        async with database.connect(settings.database, section="database") as engine:
+            gauges.measure_success(await records.last_success(engine))
+            failed = await records.failed_since(engine, since or now - JUST_NOW)
+    try:
+        metrics.publish(settings.metrics)
+    except errors.SettingError as refused:
+        running.complain(str(refused))
+    run = {"started_at": words.iso(since or now)} if failed is None else failed.to_json()
+    await webhook.tell_failure(settings.webhook, run, reason=session.reason(error), complain=running.complain)
 
 
 async def tell(settings: Settings, report: Report, *, as_json: bool, html: Path | None = None) -> None:
@@ -67,18 +87,3 @@ async def tell(settings: Settings, report: Report, *, as_json: bool, html: Path 
                 pages.write(await pages.html(engine, record), html, option="--html")
     finally:
         metrics.publish(settings.metrics)
-
-
-async def _note_failure(settings: Settings, error: BaseException, *, began: datetime) -> None:
-    """Whatever fails here is no more than a line: the error of the run is the one to be seen."""
-    failed = None
-    with contextlib.suppress(*_GONE):
-        async with database.connect(settings.database, section="database") as engine:
-            gauges.measure_success(await records.last_success(engine))
-            failed = await records.failed_since(engine, began)
-    try:
-        metrics.publish(settings.metrics)
-    except errors.SettingError as refused:
-        running.complain(str(refused))
-    run = {"started_at": words.iso(began)} if failed is None else failed.to_json()
-    await webhook.tell_failure(settings.webhook, run, reason=session.reason(error), complain=running.complain)
