@@ -32,6 +32,9 @@ _config = click.option(
     help="A TOML file with settings; the environment (CHAINTRUE_…) comes first.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
+_html = click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write the report as a page to this file, too."
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -152,6 +155,7 @@ def replay(config: Path | None, as_json: bool, swap: bool, base: str | None) -> 
     help="Write what policy would repair or propose, and was not written, to this file: for `apply`.",
 )
 @click.option("--strict", is_flag=True, help="Exit with 2 on any finding.")
+@_html
 def sweep(
     config: Path | None,
     as_json: bool,
@@ -160,25 +164,24 @@ def sweep(
     changed: bool,
     plan: Path | None,
     strict: bool,
+    html: Path | None,
 ) -> int:
     """Compare the application's database with the chain; explain, and with --repair mend, each mismatch."""
-    from deploy import application, terminal, terminal_report
+    from deploy import application, terminal
+    from deploy.commands import ending
     from deploy.commands import sweep as command
-    from shared import metrics
+
+    if changed and tables:
+        raise click.UsageError("--changed looks at all tables: leave --table out")
 
     async def work(_: asyncio.Event) -> int:
-        if changed and tables:
-            raise click.UsageError("--changed looks at all tables: leave --table out")
         settings = _load(application, config, *command.REQUIRED)
-        with terminal.err().status("sweeping") as status:
-            report = await command.run(
-                settings, repair=repair, tables=tables, changed=changed, plan=plan, on_progress=status.update
-            )
-        if as_json:
-            terminal.show_json(report.to_json())
-        else:
-            terminal_report.show(report, console=terminal.out())
-        metrics.publish(settings.metrics)  # last: a gateway that is down must not keep the report from whoever asked
+        async with ending.watched(settings):
+            with terminal.err().status("sweeping") as status:
+                report = await command.run(
+                    settings, repair=repair, tables=tables, changed=changed, plan=plan, on_progress=status.update
+                )
+        await ending.tell(settings, report, as_json=as_json, html=html)
         return int(report.exit_code(strict=strict))
 
     return running.run(work)
@@ -193,12 +196,18 @@ def schedule(config: Path | None, as_json: bool) -> int:
     One sweep at a time, also beside other processes on the same database. A full sweep that was missed is made up for. What
     goes wrong in a sweep is logged, and the next one comes. With --json the logs are JSON lines, on stderr as always.
     """
+    from functools import partial
+
     from deploy import application
+    from deploy.commands import ending
     from deploy.commands import schedule as command
 
     async def work(stop: asyncio.Event) -> int:
         settings = _load(application, config, *command.REQUIRED, json_logs=as_json)
-        return await command.run(settings, stop)
+        listeners = command.Listeners(
+            on_report=partial(ending.note, settings), on_failure=partial(ending.note_failure, settings)
+        )
+        return await command.run(settings, stop, listeners=listeners)
 
     return running.run(work, stops=True)
 
@@ -218,17 +227,16 @@ def apply(config: Path | None, as_json: bool, plan: Path) -> int:
     our tables are older than it or of another log, and when it is older than CHAINTRUE_SWEEP__PLAN_MAX_AGE_SECONDS. What
     policy only reports is never written; CHAINTRUE_SWEEP__MAX_REPAIRS holds.
     """
-    from deploy import application, terminal, terminal_report
+    from deploy import application, terminal
     from deploy.commands import apply as command
+    from deploy.commands import ending
 
     async def work(_: asyncio.Event) -> int:
         settings = _load(application, config, *command.REQUIRED)
-        with terminal.err().status("applying the plan") as status:
-            report = await command.run(settings, path=plan, on_progress=status.update)
-        if as_json:
-            terminal.show_json(report.to_json())
-        else:
-            terminal_report.show(report, console=terminal.out())
+        async with ending.watched(settings):
+            with terminal.err().status("applying the plan") as status:
+                report = await command.run(settings, path=plan, on_progress=status.update)
+        await ending.tell(settings, report, as_json=as_json)
         return int(report.exit_code(strict=False))
 
     return running.run(work)
@@ -244,18 +252,52 @@ def undo(config: Path | None, as_json: bool, run_id: str) -> int:
     RUN is the run_id of a report, or a beginning of it that no other run shares. Rows that were inserted are listed and left:
     no row is ever deleted. An undo is a run itself, and can be undone. The chain is not asked.
     """
-    from deploy import application, terminal, terminal_report
+    from deploy import application, terminal
+    from deploy.commands import ending
     from deploy.commands import undo as command
 
     async def work(_: asyncio.Event) -> int:
         settings = _load(application, config, *command.REQUIRED)
-        with terminal.err().status("undoing") as status:
-            report = await command.run(settings, named=run_id, on_progress=status.update)
-        if as_json:
-            terminal.show_json(report.to_json())
-        else:
-            terminal_report.show(report, console=terminal.out())
+        async with ending.watched(settings):
+            with terminal.err().status("undoing") as status:
+                report = await command.run(settings, named=run_id, on_progress=status.update)
+        await ending.tell(settings, report, as_json=as_json)
         return int(report.exit_code(strict=False))
+
+    return running.run(work)
+
+
+@cli.command(short_help="The report of a run: text, JSON, or a page.")
+@_config
+@_json
+@click.argument("run", required=False)
+@click.option("--format", "form", type=click.Choice(["html", "json", "text"]), help="By the output's name, else text.")
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file, in one step, not to stdout."
+)
+@click.option("--list", "listing", is_flag=True, help="The last runs, and no report.")
+def report(
+    config: Path | None, as_json: bool, run: str | None, form: str | None, output: Path | None, listing: bool
+) -> int:
+    """Show the report of RUN: its id, or as many of its first characters as only it has. By default the last one.
+
+    The page is one file that needs nothing else. --json is short for --format json, and prints exactly what is stored.
+    """
+    from deploy import application, terminal
+    from deploy.commands import report as command
+
+    async def work(_: asyncio.Event) -> int:
+        settings = _load(application, config, *command.REQUIRED)
+        if listing:
+            runs = await command.listed(settings)
+            if as_json or form == "json":
+                terminal.show_json([one.to_json() for one in runs])
+            else:
+                terminal.out().print(command.table(runs))
+            return 0
+        wanted = command.Format.JSON if as_json else command.Format(form) if form else command.Format.of(output)
+        await command.run(settings, prefix=run, form=wanted, output=output)
+        return 0
 
     return running.run(work)
 

@@ -1,6 +1,5 @@
 """What people see: consoles, and the plain form of values. Results go to stdout, progress to stderr."""
 
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,10 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
+from sweeper import words
 from sweeper.report import json_value
-
-_ADDRESS = re.compile(r"\b[GC][A-Z2-7]{55}\b")
-_HASH = re.compile(r"\b[0-9a-f]{64}\b")
 
 
 def out() -> Console:
@@ -28,10 +25,10 @@ def err() -> Console:
 
 
 @contextmanager
-def progress(words: str, *, first: int, last: int) -> Iterator[Callable[[int], None]]:
+def progress(what: str, *, first: int, last: int) -> Iterator[Callable[[int], None]]:
     """A bar from `first` to `last`, both inclusive, that is told the last one that is done; silent where nobody watches."""
     with Progress(console=err(), transient=True) as bars:
-        task = bars.add_task(words, total=last - first + 1)
+        task = bars.add_task(what, total=last - first + 1)
         yield lambda done: bars.update(task, completed=done - first + 1)
 
 
@@ -41,25 +38,11 @@ def show_json(value: Any) -> None:
     sys.stdout.buffer.flush()
 
 
-def short(text: str) -> str:
-    """Addresses and hashes by both their ends, as wallets show them; the JSON has them whole."""
-    return _HASH.sub(_ends, _ADDRESS.sub(_ends, text))
-
-
-def _ends(match: re.Match[str]) -> str:
-    return f"{match[0][:4]}…{match[0][-4:]}"
-
-
 def text(value: object) -> str:
     """The value in a line of its own words, safe as markup."""
-    plain = json_value(value)
-    if isinstance(plain, list):
-        return ", ".join(text(one) for one in plain)
-    return escape("NULL" if plain is None else short(str(plain)))
+    return escape(words.short(words.value(json_value(value))))
 
 
-def sentence(words: str) -> str:
+def sentence(said: str) -> str:
     """The words as a sentence, safe as markup."""
-    words = short(words.strip())
-    first = words[:1] if "_" in words.partition(" ")[0] else words[:1].upper()  # a column's name stays as it is
-    return escape(f"{first}{words[1:]}{'' if words.endswith(('.', ':', '!')) else '.'}")
+    return escape(words.sentence(said))

@@ -21,7 +21,8 @@
     ├── OffsetGap            Kafka delivered a record beyond the one that is due
     ├── AlreadyRunning       another process does this already
     ├── LockLost             the database took our lock back, so another process may do it by now
-    └── PlanRefused          a plan or a run cannot be applied or undone here, or not any more
+    ├── PlanRefused          a plan or a run cannot be applied or undone here, or not any more
+    └── RunUnknown           no stored run, or no report of one, is what was asked for
 
 An error's docstring is its message when none is given. `retryable` says whether the same call may succeed later: loops decide
 by the type alone.
@@ -147,3 +148,7 @@ class LockLost(ChaintrueError):
 
 class PlanRefused(ChaintrueError):
     """A plan cannot be applied."""
+
+
+class RunUnknown(ChaintrueError):
+    """There is no such run."""

@@ -5,8 +5,6 @@ Long-running commands serve them (`serve`); one-shot commands write a text file 
 
 import contextlib
 import math
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,7 +14,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, push_to_gateway
 from prometheus_client.exposition import basic_auth_handler, default_handler, start_http_server
 
-from shared import errors
+from shared import errors, whole_file
 from shared.settings import Metrics, environment_name
 
 log = structlog.get_logger()
@@ -30,10 +28,15 @@ drift_rows = Gauge(
     "chaintrue_drift_rows", "Rows that drifted, as of the last sweep.", ["class", "table"], registry=registry
 )
 drift_age_seconds = Gauge(
-    "chaintrue_drift_age_seconds", "Age of the oldest drift that was found and is still there.", registry=registry
+    "chaintrue_drift_age_seconds",
+    "Age of the oldest drift that was found and is still there; 0 when there is none.",
+    registry=registry,
 )
 repairs_total = Counter(
-    "chaintrue_repairs_total", "Findings that were acted on, by outcome.", ["class", "outcome"], registry=registry
+    "chaintrue_repairs_total",
+    "Findings of runs that repair, by what became of them.",
+    ["class", "outcome"],
+    registry=registry,
 )
 sweeps_total = Counter("chaintrue_sweeps_total", "Sweeps by mode and status.", ["mode", "status"], registry=registry)
 sweep_last_success_timestamp_seconds = Gauge(
@@ -48,6 +51,18 @@ schedule_next_run_timestamp_seconds = Gauge(
     "chaintrue_schedule_next_run_timestamp_seconds",
     "When the next sweep of the schedule is due, unix time.",
     ["extent"],
+    registry=registry,
+)
+
+sweep_canary_found = Gauge(
+    "chaintrue_sweep_canary_found",
+    "1 when the last sweep found the drift that it hid for itself, 0 when not; NaN when none was hidden.",
+    registry=registry,
+)
+spot_coverage_ratio = Gauge(
+    "chaintrue_spot_coverage_ratio",
+    "Share of a table's entities that the present round of spot checks has asked the chain about.",
+    ["table"],
     registry=registry,
 )
 
@@ -92,7 +107,7 @@ retention_margin_ledgers = Gauge(
 frames_produced_total = Counter("chaintrue_frames_produced_total", "Frames written.", ["kind"], registry=registry)
 indexer_active = Gauge("chaintrue_indexer_active", "1 while this process indexes, 0 while it waits.", registry=registry)
 
-for _unknown in (chain_lag_seconds, retention_margin_ledgers):
+for _unknown in (chain_lag_seconds, retention_margin_ledgers, sweep_canary_found):
     _unknown.set(math.nan)  # 0 would say that all is well, or that all is lost
 
 
@@ -133,24 +148,13 @@ def publish(settings: Metrics) -> None:
 
 def write_textfile(path: Path) -> None:
     """Replace `path` by the metrics of now, in one step: a collector never reads half a file."""
-    temporary: str | None = None
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(generate_latest(registry))
-            file.flush()
-            os.fsync(file.fileno())
-            os.fchmod(file.fileno(), 0o644)  # the collector is another user
-        Path(temporary).replace(path)
-        temporary = None
+        whole_file.write(path, generate_latest(registry), mode=0o644)  # the collector is another user
     except OSError as error:
         raise errors.SettingError(
             f"{environment_name('metrics', 'textfile')}: {path} cannot be written ({error.strerror or error})",
             cure="name a file in an existing directory that chaintrue may write",
         ) from None
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
 
 
 def push(url: str) -> None:

@@ -11,6 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -144,6 +145,19 @@ class Webhook(Section):
     secret: Annotated[SecretStr | None, SECRET] = None
     drift_threshold: int = Field(default=1, ge=1)
     timeout_seconds: float = Field(default=10.0, gt=0, le=120)
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, value: str | None) -> str | None:
+        """An address of HTTP with a host; its words never quote it."""
+        try:
+            parts = urlsplit(value or "")
+            whole = value is None or (parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0)
+        except ValueError:
+            whole = False
+        if not whole:
+            raise ValueError("is no address that begins with http:// or https:// and names a host")
+        return value
 
 
 class Metrics(Section):

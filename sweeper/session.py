@@ -80,7 +80,7 @@ async def opened(
                     await _look_at_chain(context, run)
                 yield Session(run=run, context=context, chosen=chosen, settings=settings)
         except BaseException as error:
-            await asyncio.shield(runs.fail(chain, run.run_id, reason=_reason(error)))
+            await asyncio.shield(runs.fail(chain, run.run_id, reason=reason(error)))
             raise
 
 
@@ -105,7 +105,7 @@ def report(one: Session, findings: Sequence[Finding]) -> Report:
     )
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """Why a run ended, in a line; what a database driver says may quote rows, so only our own words are kept."""
     if isinstance(error, errors.ChaintrueError):
         return str(error.args[0])

@@ -17,7 +17,7 @@ import migrations
 from deploy.commands import failures, sweep
 from shared import database, errors, metrics
 from shared.stepfi.settings import Settings
-from sweeper import history, schedule
+from sweeper import gauges, history, records, schedule
 from sweeper.report import Extent, Mode, Report, RunStatus
 
 log = structlog.get_logger()
@@ -55,7 +55,7 @@ async def run(
     with metrics.serve(settings.metrics.port):
         async with database.connect(settings.database, section="database") as engine:
             await migrations.check(engine)
-            await sweep.remember_success(engine)
+            gauges.measure_success(await records.last_success(engine))
             sweeps = _Sweeps(settings, engine, listeners or Listeners())
             make_up = await sweeps.missed(times)
             await schedule.run(times, work=sweeps.work, make_up=make_up, stop=stop)

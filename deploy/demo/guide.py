@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from deploy import terminal
+from sweeper import words
 
 Bar = Callable[[int, int], None]
 """Called with what is done and what there is to do."""
@@ -33,27 +34,27 @@ class Guide:
 
     def say(self, sentence: str) -> None:
         """One sentence."""
-        self.console.print(escape(terminal.short(sentence)))
+        self.console.print(escape(words.short(sentence)))
 
     def command(self, line: str) -> None:
         """A command, as the person would type it."""
         self.console.print(f"[bold green]$ {escape(line)}[/]", soft_wrap=True)
 
-    def item(self, words: str, *, under: str = "") -> None:
+    def item(self, said: str, *, under: str = "") -> None:
         """One point of a list, and perhaps a line that explains it."""
         point = Table.grid(padding=(0, 1))
-        point.add_row("•", escape(terminal.short(words)))
+        point.add_row("•", escape(words.short(said)))
         if under:
-            point.add_row("", f"[dim]{escape(terminal.short(under))}[/]")
+            point.add_row("", f"[dim]{escape(words.short(under))}[/]")
         self.console.print(Padding.indent(point, 2))
 
     def address(self, name: str, url: str) -> None:
         """Where something is, never broken over lines: it is there to be copied."""
         self.console.print(f"  {escape(name)}: [bold]{escape(url)}[/]", soft_wrap=True)
 
-    def head(self, name: str, words: str) -> None:
+    def head(self, name: str, said: str) -> None:
         """What the next points are about."""
-        self.console.print(f"[bold]{escape(name)}[/]  {escape(words)}")
+        self.console.print(f"[bold]{escape(name)}[/]  {escape(said)}")
 
     def show(self, what: RenderableType) -> None:
         """A table."""

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,16 +17,18 @@ from rich.table import Table
 from deploy import application, localnet, terminal_report
 from deploy import status as state
 from deploy.commands import migrate, sweep
+from deploy.commands import report as pages
 from deploy.demo import checks, drifting, processes, stage
 from deploy.demo.app import chain, chain_truth, drift, rows, schema
 from deploy.demo.guide import Guide
 from deploy.demo.stage import Stage
-from shared import database, errors, log
+from shared import database, errors, log, whole_file
 from shared.settings import LogFormat
 from shared.stepfi.settings import Settings
-from sweeper import classes
-from sweeper.model import Finding, Outcome
+from sweeper import classes, records, told
+from sweeper.model import Outcome
 from sweeper.report import Report
+from sweeper.told import ToldFinding
 
 READY_SECONDS = 90.0
 POLL_SECONDS = 0.2
@@ -47,7 +49,8 @@ async def run(guide: Guide, *, keep: bool, stop: asyncio.Event) -> int:
         injected = await _drift(guide, scenery, truth)
         reports, troubles = await _reconcile(guide, settings, injected)
         stream.ensure_alive()
-        _close(guide, injected, reports, troubles, seconds=time.monotonic() - began)
+        path = await _write(settings, reports[1])
+        _close(guide, injected, reports, troubles, path=path, seconds=time.monotonic() - began)
         if keep:
             await _keep(guide, scenery, stop)
     return 1 if troubles else 0
@@ -134,14 +137,15 @@ async def _reconcile(guide: Guide, settings: Settings, injected: drift.Plan) -> 
     guide.say(f"A difference counts once it was seen twice, {stage.SETTLE_SECONDS} s apart here (120 s by default).")
     guide.command("chaintrue sweep")
     dry = await _sweep(guide, settings, repair=False)
-    terminal_report.show(dry, console=guide.console)
+    terminal_report.show(told.read(dry.to_json()), console=guide.console)
     troubles = checks.differences(injected.findings, dry.findings, repaired=False)
 
     guide.chapter("What is proven and safe is repaired")
     guide.command("chaintrue sweep --repair")
     repaired = await _sweep(guide, settings, repair=True)
-    guide.show(terminal_report.repaired(repaired.findings))
-    terminal_report.show_end(repaired, console=guide.console)
+    as_told = told.read(repaired.to_json())
+    guide.show(terminal_report.repaired(as_told.findings))
+    terminal_report.show_end(as_told, console=guide.console)
     troubles += checks.differences(injected.findings, repaired.findings, repaired=True)
 
     guide.chapter("Again: nothing is left to repair")
@@ -150,7 +154,7 @@ async def _reconcile(guide: Guide, settings: Settings, injected: drift.Plan) -> 
     left = [one for one in injected.findings if one.outcome != "repaired"]
     troubles += checks.differences(left, again.findings, repaired=True)
     guide.say("0 rows were repaired. Policy, or lack of proof, leaves these to people:")
-    _tell_left(guide, again.findings)
+    _tell_left(guide, told.read(again.to_json()).by_class())
     return [dry, repaired, again], troubles
 
 
@@ -159,20 +163,24 @@ async def _sweep(guide: Guide, settings: Settings, *, repair: bool) -> Report:
         return await sweep.run(settings, repair=repair, tables=(), on_progress=status.update)
 
 
-def _tell_left(guide: Guide, findings: Sequence[Finding]) -> None:
-    for drift_class in dict.fromkeys(finding.drift_class for finding in findings):
-        alike = [finding for finding in findings if finding.drift_class == drift_class]
-        guide.head(f"\n{drift_class}", terminal_report.done(alike[0]))
+def _tell_left(guide: Guide, findings: Mapping[str, Sequence[ToldFinding]]) -> None:
+    for drift_class, alike in findings.items():
+        guide.head(f"\n{drift_class}", alike[0].done)
         for words in dict.fromkeys(finding.words for finding in alike):
             guide.item(words)
 
 
 def _close(
-    guide: Guide, injected: drift.Plan, reports: Sequence[Report], troubles: Sequence[str], *, seconds: float
+    guide: Guide,
+    injected: drift.Plan,
+    reports: Sequence[Report],
+    troubles: Sequence[str],
+    *,
+    path: Path,
+    seconds: float,
 ) -> None:
     guide.chapter("The proof")
     dry, repaired, again = reports
-    path = _write(repaired)
     counts = {
         "injected": Counter(one.drift_class for one in injected.findings),
         "found": Counter(one.drift_class for one in dry.findings),
@@ -191,16 +199,27 @@ def _close(
             guide.item(trouble)
     else:
         guide.say("All that was injected was found, and nothing else. What policy allows is repaired.")
-    guide.say(f"The report of the repairs: {path}  ({seconds:.0f} s in all)")
+    page = path.with_suffix(".html")
+    guide.say(f"The report of the repairs ({seconds:.0f} s in all):")
+    guide.address("as data", str(path))
+    guide.address("as a page for a browser", str(page))
     summary = {"as_expected": not troubles, "differences": list(troubles), **counts}
-    guide.end({**summary, "report": str(path), "seconds": round(seconds, 1)})
+    guide.end({**summary, "report": str(path), "page": str(page), "seconds": round(seconds, 1)})
 
 
-def _write(report: Report) -> Path:
-    path = REPORTS / f"{report.run_id}.json"
-    REPORTS.mkdir(exist_ok=True)
-    path.write_bytes(orjson.dumps(report.to_json(), option=orjson.OPT_INDENT_2))
+async def _write(settings: Settings, report: Report) -> Path:
+    """The report as JSON, and beside it as a page; the path of the first."""
+    path = _place(report)
+    async with database.connect(settings.database, section="database") as engine:
+        record = await records.find(engine, str(report.run_id))
+        whole_file.write(path.with_suffix(".html"), await pages.html(engine, record))
+    whole_file.write(path, orjson.dumps(report.to_json(), option=orjson.OPT_INDENT_2))
     return path
+
+
+def _place(report: Report) -> Path:
+    REPORTS.mkdir(exist_ok=True)
+    return REPORTS / f"{report.run_id}.json"
 
 
 async def _keep(guide: Guide, scenery: Stage, stop: asyncio.Event) -> None:

@@ -9,7 +9,10 @@ from click.testing import CliRunner
 from deploy import cli
 from deploy.demo import processes
 
-COMMANDS = {"apply", "backfill", "demo", "doctor", "migrate", "replay", "schedule", "stream", "sweep", "status", "undo"}
+COMMANDS = {
+    *("apply", "backfill", "demo", "doctor", "migrate", "replay", "report", "schedule", "stream", "sweep", "status"),
+    "undo",
+}
 
 
 def test_it_offers_what_it_can_do() -> None:
@@ -34,6 +37,8 @@ def test_every_command_takes_json_and_all_but_the_demo_a_file(name: str) -> None
         ["sweep", "--plan"],
         ["apply"],
         ["undo"],
+        ["sweep", "--changed", "--table", "loans"],
+        ["report", "--format", "pdf"],
         ["stream", "--only", "half"],
         ["status", "--timeout"],
     ],

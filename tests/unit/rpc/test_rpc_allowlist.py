@@ -52,7 +52,7 @@ def _sends(node: ast.AST) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in VERBS
 
 
-def test_one_module_speaks_http_and_nobody_uses_a_client_of_the_sdk():
+def test_one_module_speaks_http_to_nodes_and_nobody_uses_a_client_of_the_sdk():
     speakers, clients = set(), []
     for path in sources(*PRODUCT):
         for module in _imported(ast.parse(path.read_text())):
@@ -60,8 +60,14 @@ def test_one_module_speaks_http_and_nobody_uses_a_client_of_the_sdk():
                 speakers.add(path.relative_to(ROOT).as_posix())
             if module.startswith("stellar_sdk") and re.search(r"client|server", module, re.IGNORECASE):
                 clients.append((path.name, module))
-    assert speakers == {"shared/rpc/transport.py"}
+    assert speakers == {"shared/rpc/transport.py", "sweeper/webhook.py"}
     assert clients == []
+
+
+def test_the_webhook_knows_no_node_and_speaks_no_json_rpc():
+    source = (ROOT / "sweeper/webhook.py").read_text()
+    assert not [module for module in _imported(ast.parse(source)) if module.startswith("shared.rpc")]
+    assert re.findall(r"\bjsonrpc\b|\brpc\b|settings\.(?!url|secret|drift_threshold|timeout_seconds)\w+", source) == []
 
 
 def _imported(tree: ast.AST) -> Iterator[str]:
