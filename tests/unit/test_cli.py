@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from deploy import cli
 from deploy.demo import processes
 
-COMMANDS = {"apply", "backfill", "demo", "doctor", "migrate", "replay", "schedule", "stream", "sweep", "status", "undo"}
+COMMANDS = {"apply", "backfill", "demo", "doctor", "migrate", "replay", "schedule", "status", "stream", "sweep", "undo"}
 
 
 def test_it_offers_what_it_can_do() -> None:
