@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from stellar_sdk import StrKey
 
 from deploy import localnet, stack
 from tests import app_role, services
@@ -66,7 +67,7 @@ async def test_all_is_well(well: World) -> None:
             "CHAINTRUE_NETWORK__PASSPHRASE",
             "Another ; 2020",
             "rpc node 1",
-            "another network",
+            "serves 'Test SDF Network",
             "CHAINTRUE_NETWORK__PASSPHRASE",
         ),
         ("CHAINTRUE_RPC__URLS", "http://127.0.0.1:1", "rpc node 1", "", "CHAINTRUE_RPC__URLS"),
@@ -103,10 +104,18 @@ async def test_contracts_in_each_others_place(well: World) -> None:
     assert "works with other contracts" in found["contract creditline"]["words"]
 
 
-async def test_a_contract_that_is_not_there(well: World) -> None:
-    nobody = "CDLZFC3SYJYDZT7K67VZ75HPJVIEUVNIXF47ZG2FB2RMQQVU2HHGCYSC"
-    ended = await well.run("doctor", "--json", CHAINTRUE_STEPFI__PARAMETERS=nobody)
-    assert "not on chain" in failures(ended)["contract parameters"]["words"]
+@pytest.mark.parametrize(
+    ("contract", "words"),
+    [
+        (StrKey.encode_contract(bytes(32)), "not on chain"),
+        ("CDLZFC3SYJYDZT7K67VZ75HPJVIEUVNIXF47ZG2FB2RMQQVU2HHGCYSC", "a Stellar asset"),
+    ],
+)
+async def test_a_contract_that_is_none_of_ours(contract: str, words: str, well: World) -> None:
+    ended = await well.run("doctor", "--json", CHAINTRUE_STEPFI__PARAMETERS=contract)
+    assert ended.code == 1
+    assert words in failures(ended)["contract parameters"]["words"]
+    assert "works with other contracts" in failures(ended)["contract creditline"]["words"]
 
 
 async def test_rights_that_are_missing_or_too_many(well: World) -> None:
