@@ -5,6 +5,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -96,6 +97,24 @@ async def test_a_sweep_with_the_role_alone(
             )
             world.environment["CHAINTRUE_APP_DATABASE__URL"] = before.url(role)
         assert (await swept(world))["repaired"] > 0
+
+
+async def test_a_plan_applied_and_taken_back_with_the_role_alone(
+    mirror: World, server15: stack.Databases, tmp_path: Path
+) -> None:
+    """Inserts too; and everything that can be taken back is as it was."""
+    async with application(mirror, server15) as (world, _):
+        before = await world.dump()
+        file = str(tmp_path / "plan.yaml")
+        assert (await world.run("sweep", "--plan", file)).code == 2
+        applied = await world.run("apply", file, "--json")
+        assert applied.json["repaired"] > 0, applied.stderr
+        outcomes = {one["class"]: one["outcome"] for one in applied.json["findings"]}
+        assert outcomes["missing_row"] == "repaired"
+        undone = await world.run("undo", applied.json["run_id"], "--json")
+        assert undone.code in (0, 2), undone.stderr
+        after = await world.dump()
+        assert all(set(rows) <= set(after[table]) for table, rows in before.items())
 
 
 async def test_a_role_with_policies_of_its_own(mirror: World, postgres: stack.Databases) -> None:
