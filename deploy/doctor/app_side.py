@@ -31,16 +31,19 @@ _POOLING = {
 }
 
 
-async def examine(found: Examination, settings: Settings) -> None:
-    """All of it; nothing more once it does not answer."""
+async def examine(found: Examination, settings: Settings) -> bool:
+    """All of it; nothing more where it does not answer, which is told."""
+    answers = False
     with found.looking(CHECK):
         async with database.connect(settings.app_database, section="app_database") as engine:
             await own_side.version(found, engine, check=CHECK)
+            answers = True
             with found.looking(f"{CHECK}: pooler"):
                 await _pooler(found, settings)
             with found.looking(f"{CHECK}: role"):
                 secured = app_access.secured(engine, settings.sweep.row_security)
                 await _role(found, secured, settings)
+    return answers
 
 
 async def _pooler(found: Examination, settings: Settings) -> None:

@@ -90,6 +90,9 @@ def _contract(found: Examination, role: Role, configured: dict[Role, str | None]
     if not isinstance(instance, ContractInstance):
         found.ill(check, "its instance cannot be read", cure=correct)
         return
+    if instance.wasm_hash is None:
+        found.ill(check, f"{configured[role]} is the contract of a Stellar asset", cure=correct)
+        return
     shown = instances.role_of(instance)
     if shown is not None and shown is not role:
         found.ill(check, f"{configured[role]} stores what a {shown.value} stores", cure=correct)
@@ -106,7 +109,7 @@ def _contract(found: Examination, role: Role, configured: dict[Role, str | None]
             check, f"{configured[role]} works with other contracts than the settings: {', '.join(strangers)}", cure=cure
         )
         return
-    wasm = "of a Stellar asset" if instance.wasm_hash is None else f"with the code {instance.wasm_hash.hex()}"
+    wasm = f"with the code {instance.wasm_hash.hex()}"
     if shown is None:
         words = f"{configured[role]} is on chain {wasm}; it stores nothing yet by which its role could be told"
         found.well(check, words, cure=f"make sure that {variable} is right")

@@ -23,11 +23,13 @@ FROM pg_namespace AS space WHERE space.nspname = :schema
 """)
 
 
-async def examine(found: Examination, settings: Settings) -> None:
-    """All of it; nothing more once it does not answer."""
+async def examine(found: Examination, settings: Settings) -> bool:
+    """All of it; nothing more where it does not answer, which is told."""
+    answers = False
     with found.looking(CHECK):
         async with database.connect(settings.database, section="database") as engine:
             await version(found, engine, check=CHECK)
+            answers = True
             with found.looking("migrations"):
                 await migrations.check(engine)
                 found.well("migrations", "the own database has the tables of this version")
@@ -35,6 +37,7 @@ async def examine(found: Examination, settings: Settings) -> None:
         with found.looking("own database: pooler"):
             await pooler.require_sessions(settings.database, section="database")
             found.well("own database: pooler", "connections keep their sessions, which the locks need")
+    return answers
 
 
 async def version(found: Examination, engine: AsyncEngine, *, check: str) -> None:

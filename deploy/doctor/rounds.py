@@ -21,16 +21,14 @@ async def examine(settings: Settings) -> Examination:
     """Everything that can be looked at with these settings; what needs one that is missing is left out."""
     found = Examination()
     missing = _settings(found, settings)
-    if "database.url" not in missing:
-        await own_side.examine(found, settings)
-    if "app_database.url" not in missing:
-        await app_side.examine(found, settings)
-    if not {"database.url", "app_database.url"} & missing:
+    own = "database.url" not in missing and await own_side.examine(found, settings)
+    app = "app_database.url" not in missing and await app_side.examine(found, settings)
+    if own and app:
         await app_side.examine_hashes(found, settings)
     if "kafka.bootstrap_servers" not in missing:
         await _kafka(found, settings)
     if not {"rpc.urls", "network.passphrase"} & missing:
-        await chain_side.examine(found, settings, with_watermark="database.url" not in missing)
+        await chain_side.examine(found, settings, with_watermark=own)
     _files(found, settings)
     return found
 
