@@ -15,8 +15,6 @@ from sweeper.app_schema import AppTable, Reference
 from sweeper.context import Context
 from sweeper.model import Finding
 
-_INSUFFICIENT_PRIVILEGE = "42501"
-
 Reasons = dict[tuple[str, str, str], str]
 
 
@@ -70,7 +68,7 @@ WHERE ({differs}) AND EXISTS (SELECT FROM {reference.table} AS other WHERE {refe
         async with connection.begin_nested():
             rows = list(await connection.execute(statement, parameters))
     except ProgrammingError as error:
-        if getattr(error.orig, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
+        if not app_access.is_missing_right(error):
             raise
         return {}
     return {
