@@ -9,6 +9,9 @@ from sweeper.context import Context
 ARCHIVED = 0
 """What live-until says of an entry that is archived, or of which the node does not know: never that it is gone."""
 
+PATIENCE = 2
+"""Requests in a row that may stay without an answer: each has cost its whole budget of retries, so no more are made."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
@@ -42,13 +45,18 @@ class Held:
 async def ask(context: Context, keys: Sequence[str]) -> dict[str, Held]:
     """The entries of all keys (base64), 200 a request, none older than the watermark; keys nobody answered are left out."""
     answered: dict[str, Held] = {}
-    unique = list(dict.fromkeys(keys))
+    unique = list(dict.fromkeys(keys)) if context.chain_was_asked else []
+    unheard = 0
     for start in range(0, len(unique), rpc.MAX_KEYS):
         some = unique[start : start + rpc.MAX_KEYS]
         try:
             answer = await context.rpc.entries(keys=some, min_ledger=context.watermark.ledger)
         except (errors.RpcError, TimeoutError):
+            unheard += 1
+            if unheard == PATIENCE:
+                break
             continue
+        unheard = 0
         for key in some:
             entry = answer.entries.get(key)
             answered[key] = Held(

@@ -56,7 +56,7 @@ async def run(
 async def _sweep(one: Session) -> list[Finding]:
     this, context, settings = one.run, one.context, one.settings
     this.notes += await recovery.settle(context)
-    if this.reasons:
+    if not context.watermark.ledger:
         return []
     found, is_whole = await _survey(one)
     await _spot_check(one, found)
@@ -64,7 +64,7 @@ async def _sweep(one: Session) -> list[Finding]:
     looked = any(rows.app_rows or rows.expected_rows for rows in context.compared.values())
     if not looked and this.extent is not Extent.CHANGED:
         this.reasons.append("nothing was compared: neither side has rows")
-    if not context.chain_was_asked:
+    if not (context.chain_was_asked or this.reasons):
         this.reasons.append("the chain could not be asked about what was found")
     planned = plan.make(findings, settings=settings.sweep, compared=context.compared)
     this.reasons.extend(planned.refused)
@@ -108,6 +108,8 @@ async def _survey(one: Session) -> tuple[dict[str, list[Finding]], bool]:
 async def _spot_check(one: Session, found: dict[str, list[Finding]]) -> None:
     """Ask the chain about some entities whose rows look right; what follows from that is added to what was found."""
     context = one.context
+    if not context.chain_was_asked:
+        return
     context.say("asking the chain about rows that look right")
     told = await spotting.run(context, one.chosen, found, settings=one.settings.kafka)
     context.answers += told.answers

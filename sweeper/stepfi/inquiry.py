@@ -19,12 +19,13 @@ class Inquiry:
 
     asked, answered  how many questions were put and answered
     chain_time       the newest close time (unix seconds) that is known of the chain
+    is_silent        whether no node answered before, so that none is asked
     """
 
-    def __init__(self, client: rpc.Client, *, chain_time: int) -> None:
+    def __init__(self, client: rpc.Client, *, chain_time: int, is_silent: bool = False) -> None:
         self._client = client
         self._slots = asyncio.Semaphore(CONCURRENCY)
-        self._unanswered: dict[str | None, int] = {}
+        self._unanswered: dict[str | None, int] = {None: PATIENCE} if is_silent else {}
         self.chain_time = chain_time
         self.asked = 0
         self.answered = 0

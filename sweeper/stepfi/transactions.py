@@ -63,7 +63,9 @@ class Transactions:
     async def survey(self, context: Context) -> AsyncGenerator[Finding, None]:
         """Every unfinished row whose outcome is proven, or neither proven nor still to come; and all of several for one hash."""
         context.compared.setdefault(self.table, Compared()).app_rows += await self._count(context)
-        inquiry = Inquiry(context.rpc, chain_time=context.watermark.closed_at or 0)
+        inquiry = Inquiry(
+            context.rpc, chain_time=context.watermark.closed_at or 0, is_silent=not context.chain_was_asked
+        )
         canary = str(UUID(int=secrets.randbits(32)))  # first in the order of the ids
         context.canaries[self.table] = False
         after: object = None
@@ -104,7 +106,9 @@ class Transactions:
     async def examine(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:
         """What is found of their rows now, with the chain asked anew."""
         context.compared.setdefault(self.table, Compared())
-        inquiry = Inquiry(context.rpc, chain_time=context.watermark.closed_at or 0)
+        inquiry = Inquiry(
+            context.rpc, chain_time=context.watermark.closed_at or 0, is_silent=not context.chain_was_asked
+        )
         ids = sorted({finding.row_id for finding in findings if finding.row_id is not None})
         found: list[Finding] = []
         for start in range(0, len(ids), PAGE_ROWS):
