@@ -1,19 +1,63 @@
-"""The bound of every full comparison: each database hashes all of its rows, and ships one number."""
+"""A process that has both databases hash all rows of `loans`, side by side, as a sweep does, and ship nothing: the bound.
 
-from tests.benchmarks.loanbook.book import Book
-
-_CHAIN = """
-SELECT bit_xor(hashtextextended(concat_ws('|', loan_id, borrower, vendor, status, trim_scale(total_amount * 1e-7),
-  trim_scale(guarantee_amount * 1e-7), trim_scale(remaining_balance * 1e-7)), 1))
-FROM chain.loans
-"""
-_APP = """
-SELECT bit_xor(hashtextextended(concat_ws('|', row.loan_id, row.user_wallet, vendor.wallet_address, row.status,
-  trim_scale(row.amount), trim_scale(row.guarantee), trim_scale(row.remaining_balance)), 1))
-FROM loans AS row LEFT JOIN vendors AS vendor ON vendor.id = row.vendor_id
+The hashing SELECTs are the sweep's own, over the whole table at once, with an aggregate around them. Prints the seconds.
 """
 
+import asyncio
+import sys
+import time
+from typing import Any
 
-def statements(book: Book) -> tuple[tuple[str, str], tuple[str, str]]:
-    """(address, statement) of both sides."""
-    return (book.chain_url, _CHAIN), (book.app_url, _APP)
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from deploy import application
+from sweeper import app_access
+from sweeper.comparison import Comparison
+from sweeper.context import Context
+from sweeper.digest.hashing import Hashing
+from sweeper.report import Mode
+from tests.benchmarks import surveying
+
+
+async def main() -> None:
+    async with surveying.opened(application.load(None), mode=Mode.DRY) as one:
+        (subject,) = one.chosen
+        if not isinstance(subject, Comparison):
+            raise TypeError(f"{subject.table} is not compared by hashes")
+        start = time.perf_counter()
+        async with asyncio.TaskGroup() as sides:
+            sides.create_task(_app(one.context, subject))
+            sides.create_task(_chain(one.context, subject))
+        told = {"seconds": time.perf_counter() - start}
+    sys.stdout.buffer.write(orjson.dumps(told))
+
+
+HASHING = Hashing.fresh()
+
+
+async def _app(context: Context, subject: Comparison[Any]) -> None:
+    rows = subject.app_query(context)
+    canonical = HASHING.canonical(subject.digest(), of_app=True, rows=rows, row_id="it.id", with_canaries=False)
+    async with app_access.transaction(context.app) as connection:
+        await _hash(connection, HASHING.hashed(subject.digest(), canonical, with_id=True), {})
+
+
+async def _chain(context: Context, subject: Comparison[Any]) -> None:
+    query, parameters = subject.expected_query()
+    rows, digest = f"{query} WHERE {subject.key_condition}", subject.digest()
+    canonical = HASHING.canonical(digest, of_app=False, rows=rows, row_id="CAST(NULL AS uuid)", with_canaries=False)
+    # What stands behind a colon in a literal is no parameter.
+    escaped = HASHING.hashed(digest, canonical, with_id=False).replace("loan:", r"loan\:")
+    async with context.chain.connect() as connection:
+        await _hash(connection, escaped, parameters)
+
+
+async def _hash(connection: AsyncConnection, hashed: str, parameters: Any) -> None:
+    statement = text(f"SELECT bit_xor(hashes.key_hash), bit_xor(hashes.row_hash) FROM ({hashed}) AS hashes")
+    (await connection.execute(statement, parameters)).one()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,6 +1,6 @@
 """A process that compares the two tables `peer` with reladiff, by their integer key; prints what it took and what it found.
 
-Arguments: both addresses, threads, bisection factor and threshold, and the seconds after which it is cut.
+Arguments: both addresses, the settings, one by one, and the seconds after which it is cut.
 """
 
 import json
@@ -16,17 +16,22 @@ import reladiff
 COLUMNS = ("user_wallet", "vendor", "amount", "guarantee", "status", "remaining_balance")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How it is run: connections to each side, and into how many segments of more than so many rows it divides."""
+    """How it is run: connections to each side, threads of its own, and into how many segments it divides those of more than
+    `threshold` rows; smaller ones that differ it reads."""
 
-    threads: int
-    factor: int
-    threshold: int
+    threads: int = 1
+    pool: int = 1
+    factor: int = 32
+    threshold: int = 16_384
 
 
-QUIET = Settings(threads=2, factor=32, threshold=16_384)
-DRIFTING = Settings(threads=2, factor=32, threshold=16_384)
+AS_IT_COMES = Settings()
+TUNED_WITHOUT_DRIFT = Settings(threads=2, pool=4, factor=8)
+TUNED_WITH_DRIFT = Settings(threads=2, pool=4, threshold=200_000)
+"""The best of those that were tried on 100 thousand and 1 million rows: 1 to 4 connections, factors 8 to 256, thresholds from a
+thousand to all rows."""
 
 
 def main(chain_url: str, app_url: str, settings: Settings, *, deadline: float) -> dict[str, object]:
@@ -43,7 +48,7 @@ def main(chain_url: str, app_url: str, settings: Settings, *, deadline: float) -
         algorithm=reladiff.Algorithm.HASHDIFF,
         bisection_factor=settings.factor,
         bisection_threshold=settings.threshold,
-        max_threadpool_size=2 * settings.threads,
+        max_threadpool_size=settings.pool,
         skip_sort_results=True,
     )
     for _, row in difference:
@@ -78,7 +83,7 @@ def _tell(told: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    first, second, threads, factor, threshold, deadline = sys.argv[1:]
-    settings = Settings(int(threads), int(factor), int(threshold))
+    first, second, threads, pool, factor, threshold, deadline = sys.argv[1:]
+    settings = Settings(threads=int(threads), pool=int(pool), factor=int(factor), threshold=int(threshold))
     _tell(main(first, second, settings, deadline=float(deadline)))
     os._exit(0)  # its pools do not end by themselves
