@@ -44,16 +44,15 @@ class Load:
 async def watched(server: stack.Postgres, url: str) -> AsyncIterator[Load]:
     """The load of the server while the block runs; nobody else may use it then."""
     load = Load()
-    postmaster = int((server.data / "postmaster.pid").read_text().split()[0])
     connection = await asyncpg.connect(url)
     looking = asyncio.create_task(_look(connection, load))
-    before = _cpu_seconds(postmaster)
+    before = cpu_seconds(server)
     try:
         yield load
     finally:
         looking.cancel()
         await asyncio.wait([looking])
-        load.cpu = _cpu_seconds(postmaster) - before
+        load.cpu = cpu_seconds(server) - before
         await connection.close()
 
 
@@ -69,8 +68,9 @@ async def _look(connection: asyncpg.Connection, load: Load) -> None:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def _cpu_seconds(postmaster: int) -> float:
+def cpu_seconds(server: stack.Postgres) -> float:
     """Of the server and all of its processes, those that ended included."""
+    postmaster = int((server.data / "postmaster.pid").read_text().split()[0])
     mine = _stat(postmaster)
     ticks = sum(mine[11:15])  # utime, stime, and the same of the children that ended
     for entry in Path("/proc").iterdir():

@@ -38,6 +38,7 @@ class Scene:
 
     book: Book
     node: Node
+    own_server: stack.Postgres
     app_server: stack.Postgres
 
     def environment(self, **more: str) -> dict[str, str]:
@@ -106,7 +107,8 @@ async def scene(*, loans: int, peers: bool = False) -> AsyncIterator[Scene]:
         if peers:
             await book.add_peers(written)
         say(f"{loans:,} loans written in {time.perf_counter() - start:.0f} s")
-        yield Scene(book=written, node=await running.enter_async_context(node.serve(written)), app_server=app)
+        serving = await running.enter_async_context(node.serve(written))
+        yield Scene(book=written, node=serving, own_server=own, app_server=app)
 
 
 def say(words: str) -> None:
