@@ -8,7 +8,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +59,7 @@ class Scene:
         command = (sys.executable, "-m", surveying.__name__)
         ended = await asyncio.to_thread(weighed.run, command, env=self.environment(**more))
         told = json.loads(ended.output)
+        self._check_rows(told["rows"])
         return Found(seconds=told["seconds"], entities=told["entities"], memory=ended.memory)
 
     async def reladiff(self, settings: reladiff_peer.Settings, *, deadline: float) -> Found:
@@ -74,8 +75,16 @@ class Scene:
         """The bound: seconds in which both databases, side by side, compute the hashes and ship none of them."""
         command = (sys.executable, "-m", hash_scan.__name__)
         ended = await asyncio.to_thread(weighed.run, command, env=self.environment())
-        seconds: float = json.loads(ended.output)["seconds"]
+        told = json.loads(ended.output)
+        self._check_rows(told["rows"])
+        seconds: float = told["seconds"]
         return seconds
+
+    def _check_rows(self, rows: Sequence[int]) -> None:
+        """Raise ValueError for a party that did not look at all rows, of the chain's side and the application's."""
+        there = [self.book.loans, self.book.rows]
+        if list(rows) != there:
+            raise ValueError(f"{rows} rows were looked at, where {there} are: a figure would be worthless")
 
     async def sweep(self, **more: str) -> dict[str, Any]:
         """The report of `chaintrue sweep`, as a user runs it. Raises RuntimeError for a run that is not complete."""

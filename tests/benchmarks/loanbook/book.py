@@ -34,6 +34,11 @@ class Book:
         return str(self.traffic.contracts[Role.CREDITLINE])
 
     @property
+    def rows(self) -> int:
+        """Rows of the application: the loans, and those that are its own alone."""
+        return self.loans + self.loans // world.REJECTED_EVERY
+
+    @property
     def last_ledger(self) -> int:
         return world.last_ledger(self.loans)
 
