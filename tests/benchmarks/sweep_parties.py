@@ -93,12 +93,15 @@ class Scene:
         report: dict[str, Any] = json.loads(ended.output)
         return report
 
-    async def repair(self, how: str) -> dict[str, Any]:
-        """What `repairing` tells of writing all that differs."""
-        command = (sys.executable, "-m", repairing.__name__, how)
+    async def repair(self, how: str, *, rows: int) -> float:
+        """Rows a second, where so many of those that differ are written; `how` is an argument of `repairing`."""
+        command = (sys.executable, "-m", repairing.__name__, how, str(rows))
         ended = await asyncio.to_thread(weighed.run, command, env=self.environment())
-        told: dict[str, Any] = json.loads(ended.output)
-        return told
+        told = json.loads(ended.output)
+        if told["written"] != rows:
+            raise ValueError(f"{how}: {told['written']} of {rows} rows were written: a figure would be worthless")
+        seconds: float = told["seconds"]
+        return rows / seconds
 
 
 @asynccontextmanager
