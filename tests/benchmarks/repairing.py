@@ -16,7 +16,8 @@ import asyncpg
 import orjson
 
 from deploy import application
-from sweeper import repair, runs
+from sweeper import repair
+from sweeper.journal import Journal
 from sweeper.model import Finding, Outcome
 from sweeper.report import Mode
 from sweeper.session import Session
@@ -39,7 +40,7 @@ async def main(how: str, rows: int) -> None:
 
 
 async def _by_batches(one: Session, found: Sequence[Finding]) -> int:
-    journal = runs.Journal(one.context.chain, one.run.run_id)
+    journal = Journal(one.context.chain, one.run.run_id)
     done = await repair.repair(one.context, found, journal=journal)
     return sum(finding.outcome is Outcome.REPAIRED for finding in done)
 
