@@ -2,7 +2,8 @@
 
 A module of this folder takes part by having `run() -> list[Row]`. All of them: `python -m tests.benchmarks`; those whose name
 contains a word: `python -m tests.benchmarks decode`; one alone: `python -m tests.benchmarks.decode`. With `--markdown FILE`
-the table is written to that file too. Where the time of applying goes: `python -m tests.benchmarks.profile apply`.
+the table is written to that file too. Where the time of applying goes: `python -m tests.benchmarks.profile apply`; of a sweep:
+`python -m tests.benchmarks.profile_sweep`.
 """
 
 from dataclasses import dataclass

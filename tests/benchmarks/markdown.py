@@ -10,7 +10,7 @@ from pathlib import Path
 from deploy.stack import kafka_server
 from tests.benchmarks import Row, number, times
 
-PACKAGES = ("faust-streaming", "stellar-sdk", "asyncpg", "aiokafka", "sqlalchemy")
+PACKAGES = ("faust-streaming", "stellar-sdk", "asyncpg", "aiokafka", "sqlalchemy", "reladiff")
 
 _HEAD = """# Benchmarks
 

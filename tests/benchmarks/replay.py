@@ -6,26 +6,18 @@ record to the comparison's end. Its memory is measured at two lengths of the his
 
 import asyncio
 import json
-import subprocess
 import sys
 from dataclasses import dataclass
 from typing import Any
 
 from streams.topic import ensure
-from tests.benchmarks import Row, load, parties, show
+from tests.benchmarks import Row, load, parties, show, weighed
 from tests.benchmarks.load import Content
 from tests.benchmarks.traffic.chain import Traffic
+from tests.benchmarks.weighed import MEGABYTE
 
 LENGTHS = (100_000, 1_000_000)
 """Events of the two histories; `python -m tests.benchmarks.replay 100000 2000000` takes others."""
-MEGABYTE = 1024 * 1024
-# A process begins with the greatest size of the one that started it: a small one in between, or our own size would be told.
-_WEIGHED = """
-import resource, subprocess, sys
-code = subprocess.call(sys.argv[1:])
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
-sys.exit(code)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +81,11 @@ async def _measure(events: int) -> Measured:
 
 def _replay(content: Content, env: dict[str, str]) -> tuple[dict[str, Any], int]:
     """What the command printed, and the most memory that it held (bytes). Waits for its end."""
-    command = (sys.executable, "-c", _WEIGHED, *parties.chaintrue("replay", "--json"))
-    ended = subprocess.run(command, env=env, capture_output=True, check=True)  # noqa: S603 - our own command
-    outcome: dict[str, Any] = json.loads(ended.stdout)
+    ended = weighed.run(parties.chaintrue("replay", "--json"), env=env)
+    outcome: dict[str, Any] = json.loads(ended.output)
     if outcome["events"] != content.events:
         raise ValueError(f"the replay is not of this log: {outcome}")
-    return outcome, int(ended.stderr.split()[-1]) * 1024
+    return outcome, ended.memory
 
 
 if __name__ == "__main__":
