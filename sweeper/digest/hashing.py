@@ -72,11 +72,14 @@ class Hashing:
         return rows
 
     def hashed(self, digest: Digest, canonical: str, *, with_id: bool) -> str:
-        """SELECT [id,] key hash, row hash FROM the canonical rows."""
+        """SELECT [id,] key hash, row hash FROM the canonical rows.
+
+        OFFSET 0 keeps PostgreSQL from computing a form anew wherever the hash names it.
+        """
         shown = "one.id, " if with_id else ""
         key = f"CASE WHEN one.key IS NULL THEN {NOTHING} ELSE {self.key('one.key')} END"
         row = f"CASE WHEN one.key IS NULL THEN {NOTHING} ELSE {self.row(digest.forms, key='one.key')} END"
-        return f"SELECT {shown}{key} AS key_hash, {row} AS row_hash FROM ({canonical}) AS one"
+        return f"SELECT {shown}{key} AS key_hash, {row} AS row_hash FROM ({canonical} OFFSET 0) AS one"
 
     async def probe(self, connection: AsyncConnection, digest: Digest) -> list[tuple[int, int]]:
         """What a database makes of the canaries: (key hash, row hash) of each, undrifted, in their order."""

@@ -29,8 +29,8 @@ class Unequal:
 def unequal(app: Records, chain: Records) -> Unequal:
     """Compare the hashes of one bucket; rows without a key have nothing to be compared."""
     app = app[app["key"] != NOTHING]
-    app = app[np.argsort(app["key"], kind="stable")]
-    chain = chain[np.argsort(chain["key"], kind="stable")]
+    app = app[np.argsort(app["key"])]
+    chain = chain[np.argsort(chain["key"])]
     app_keys, chain_keys = np.ascontiguousarray(app["key"]), np.ascontiguousarray(chain["key"])
     has_entity, first = _found(app_keys, within=chain_keys)
     same = has_entity.copy()

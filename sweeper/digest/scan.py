@@ -6,7 +6,7 @@ meanwhile may be seen twice or not at all; both make it a candidate, and candida
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -33,12 +33,8 @@ ROWS_BY_ID = 50_000
 ATTEMPTS = 3
 RETRY_SECONDS = 1.0
 
-_HEADER, _TRAILER = 19, 2
-_ID = [("_id", ">i4"), ("id", "V16")]
-_HASHES = [("_key", ">i4"), ("key", ">u8"), ("_row", ">i4"), ("row", ">u8")]
-WITH_ID = np.dtype([("_fields", ">i2"), *_ID, *_HASHES])
-WITHOUT_ID = np.dtype([("_fields", ">i2"), *_HASHES])
-"""A row of PostgreSQL's binary COPY: the number of fields, then each one's length and value."""
+_SENT = {"id": "V16", "key": ">u8", "row": ">u8"}
+"""A column's values as PostgreSQL sends them."""
 
 Records = NDArray[Any]
 
@@ -132,7 +128,7 @@ async def _read(walk: Walk, condition: str, *, with_canaries: bool) -> tuple[Rec
         try:
             async with walk.pace.working(), walk.connect() as connection:
                 begun = time.monotonic()
-                records = await copy(connection, walk.statement(condition, with_canaries), with_id=walk.with_id)
+                records = await fetch(connection, walk.statement(condition, with_canaries), with_id=walk.with_id)
                 return records, max(time.monotonic() - begun, 1e-3)
         except (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             if attempt == ATTEMPTS or not transient.is_transient(error):
@@ -141,28 +137,29 @@ async def _read(walk: Walk, condition: str, *, with_canaries: bool) -> tuple[Rec
             attempt += 1
 
 
-async def copy(connection: AsyncConnection, statement: str, *, with_id: bool) -> Records:
-    """The rows of a SELECT of [a uuid and] two bigints, none of them NULL."""
-    received: list[bytes] = []
+async def fetch(connection: AsyncConnection, statement: str, *, with_id: bool) -> Records:
+    """The rows of a hashing SELECT, column by column: one value each, which costs both ends less than as many rows.
 
-    async def take(data: bytes) -> None:
-        received.append(data)
-
+    The aggregates of one SELECT see its rows in the same order, so what stands at one place belongs together.
+    """
+    columns = ["int8send(it.key_hash)", "int8send(it.row_hash)"]
+    if with_id:
+        columns.insert(0, "uuid_send(it.id)")
+    joined = ", ".join(f"string_agg({column}, CAST('' AS bytea))" for column in columns)
     await connection.execute(text("SELECT 1"))  # SQLAlchemy begins a transaction with its first statement alone
-    await database.raw(connection).copy_from_query(statement, output=take, format="binary")
-    return parse(b"".join(received), with_id=with_id)
+    return parse(await database.raw(connection).fetchrow(f"SELECT {joined} FROM ({statement}) AS it"), with_id=with_id)
 
 
-def parse(data: bytes, *, with_id: bool) -> Records:
-    """Rows of PostgreSQL's binary COPY format as (id,) key, row in this machine's byte order."""
-    layout = WITH_ID if with_id else WITHOUT_ID
-    size = len(data) - _HEADER - _TRAILER
-    if size < 0 or size % layout.itemsize:
-        raise errors.ChaintrueError(f"{len(data)} bytes of hashes are not whole rows: a value was NULL")
-    rows = np.frombuffer(data, layout, offset=_HEADER, count=size // layout.itemsize)
-    found = np.empty(len(rows), stored(with_id=with_id))
-    for name in found.dtype.names or ():
-        found[name] = rows[name]
+def parse(columns: Sequence[bytes | None], *, with_id: bool) -> Records:
+    """Columns of equal length as records in this machine's byte order; of no rows a column is NULL."""
+    layout = stored(with_id=with_id)
+    names = layout.names or ()
+    values = [np.frombuffer(column or b"", _SENT[name]) for name, column in zip(names, columns, strict=True)]
+    if len({len(value) for value in values}) > 1:
+        raise errors.ChaintrueError(f"hashes are not whole rows: a value was NULL in {' or '.join(names)}")
+    found = np.empty(len(values[0]), layout)
+    for name, value in zip(names, values, strict=True):
+        found[name] = value
     return found
 
 

@@ -129,13 +129,18 @@ def test_buckets_stay_small_until_there_are_too_many() -> None:
 
 
 class TestParsing:
+    def test_what_stands_at_one_place_is_one_row(self) -> None:
+        keys, rows = bytes(7) + b"\x09" + bytes(7) + b"\x0a", b"\xff" * 8 + bytes(8)
+        found = scan.parse((bytes(range(32)), keys, rows), with_id=True)
+        assert [(int(one["key"]), int(one["row"])) for one in found] == [(9, (1 << 64) - 1), (10, 0)]
+        assert [bytes(one) for one in found["id"]] == [bytes(range(16)), bytes(range(16, 32))]
+
+    def test_no_rows_are_none(self) -> None:
+        assert len(scan.parse((None, None), with_id=False)) == 0
+
     def test_values_that_are_null_are_no_rows(self) -> None:
-        header, trailer = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
-        row = b"\0\2" + b"\0\0\0\x08" + bytes(7) + b"\x09" + b"\0\0\0\x08" + b"\xff" * 8
-        found = scan.parse(header + row + trailer, with_id=False)
-        assert [(int(one["key"]), int(one["row"])) for one in found] == [(9, (1 << 64) - 1)]
         with pytest.raises(errors.ChaintrueError, match="not whole rows"):
-            scan.parse(header + row[:-12] + b"\xff\xff\xff\xff" + trailer, with_id=False)
+            scan.parse((bytes(16), bytes(8)), with_id=False)
 
 
 class TestCanaries:
