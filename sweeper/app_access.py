@@ -32,6 +32,7 @@ _SETTINGS = {
     "lock_timeout": f"{LOCK_SECONDS}s",
     "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
     "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
+    "jit": "off",  # it compiles anew for each piece of a scan
 }
 
 

@@ -34,13 +34,19 @@ class Hashing:
             return f'hashtextextended({expression} COLLATE "C", {self.seed})'
         return _md5(f"'{self.seed}|' || {expression}")
 
-    def row(self, forms: tuple[Form, ...], *, key: str) -> str:
-        """The hash of the columns f0, f1, … beneath the key's column, as a bigint."""
+    def columns(self, forms: tuple[Form, ...]) -> str:
+        """The hash of the columns f0, f1, … of one row as a bigint: each with a seed of its own, or two could be exchanged."""
         if self.native:
             parts = [self._native(form.kind, f"f{number}", self.seed + number + 1) for number, form in enumerate(forms)]
-            return f"hashint8extended({' # '.join(parts) or '0'}, {self.key(key)})"
+            return " # ".join(parts)
         parts = [_portable(form.kind, f"f{number}") for number, form in enumerate(forms)]
-        return _md5(f"concat_ws('|', '{self.seed}', {', '.join([key, *parts])})")
+        return _md5(f"concat_ws('|', '{self.seed}', {', '.join(parts)})")
+
+    def chained(self, columns: str, key: str) -> str:
+        """The hash of a row: of its columns beneath its key, both bigints."""
+        if self.native:
+            return f"hashint8extended({columns}, {key})"
+        return _md5(f"CAST({columns} AS text) || '|' || CAST({key} AS text)")
 
     def _native(self, kind: Kind, column: str, seed: int) -> str:
         null = f"CAST({seed * 7919} AS bigint)"
@@ -72,14 +78,15 @@ class Hashing:
         return rows
 
     def hashed(self, digest: Digest, canonical: str, *, with_id: bool) -> str:
-        """SELECT [id,] key hash, row hash FROM the canonical rows.
-
-        OFFSET 0 keeps PostgreSQL from computing a form anew wherever the hash names it.
-        """
-        shown = "one.id, " if with_id else ""
+        """SELECT [id,] key hash, row hash FROM the canonical rows. The OFFSETs are fences: what is between them is computed once."""
+        shown = "id, " if with_id else ""
         key = f"CASE WHEN one.key IS NULL THEN {NOTHING} ELSE {self.key('one.key')} END"
-        row = f"CASE WHEN one.key IS NULL THEN {NOTHING} ELSE {self.row(digest.forms, key='one.key')} END"
-        return f"SELECT {shown}{key} AS key_hash, {row} AS row_hash FROM ({canonical} OFFSET 0) AS one"
+        columns = self.columns(digest.forms)
+        row = f"CASE key_hash WHEN {NOTHING} THEN {NOTHING} ELSE {self.chained('columns_hash', 'key_hash')} END"
+        parts = (
+            f"SELECT {shown}{key} AS key_hash, {columns} AS columns_hash FROM ({canonical} OFFSET 0) AS one OFFSET 0"
+        )
+        return f"SELECT {shown}key_hash, {row} AS row_hash FROM ({parts}) AS two"
 
     async def probe(self, connection: AsyncConnection, digest: Digest) -> list[tuple[int, int]]:
         """What a database makes of the canaries: (key hash, row hash) of each, undrifted, in their order."""
@@ -88,7 +95,7 @@ class Hashing:
             values = "".join(f", {canary.value(form.kind, wrong=False)} AS f{n}" for n, form in enumerate(digest.forms))
             rows.append(f"SELECT CAST('{one.id}' AS uuid) AS id, CAST('{one.key}' AS text) AS key{values}")
         canonical = " UNION ALL ".join(rows)
-        found = await database.raw(connection).fetch(self.hashed(digest, canonical, with_id=True) + " ORDER BY one.key")
+        found = await database.raw(connection).fetch(self.hashed(digest, canonical, with_id=True) + " ORDER BY id")
         return [(row["key_hash"], row["row_hash"]) for row in found]
 
 
