@@ -78,7 +78,7 @@ class Hashing:
         return rows
 
     def hashed(self, digest: Digest, canonical: str, *, with_id: bool) -> str:
-        """SELECT [id,] key hash, row hash FROM the canonical rows. The OFFSETs are fences: what is between them is computed once."""
+        """SELECT [id,] key hash, row hash FROM the canonical rows. OFFSET 0 is a fence: what lies behind it is computed once."""
         shown = "id, " if with_id else ""
         key = f"CASE WHEN one.key IS NULL THEN {NOTHING} ELSE {self.key('one.key')} END"
         columns = self.columns(digest.forms)

@@ -1,4 +1,5 @@
-"""A process that compares the two tables `peer` with reladiff, by their integer key; prints what it took and what it found.
+"""A process that compares the two tables `peer` (or views of the tables) with reladiff, by their integer key; prints what it took
+and what it found.
 
 Arguments: both addresses, the settings, one by one, and the seconds after which it is cut.
 """
@@ -19,15 +20,17 @@ COLUMNS = ("user_wallet", "vendor", "amount", "guarantee", "status", "remaining_
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How it is run: connections to each side, threads of its own, and into how many segments it divides those of more than
-    `threshold` rows; smaller ones that differ it reads."""
+    `threshold` rows; smaller ones that differ it reads. `table`: what it is given."""
 
     threads: int = 1
     pool: int = 1
     factor: int = 32
     threshold: int = 16_384
+    table: str = "peer"
 
 
 AS_IT_COMES = Settings()
+ON_THE_SAME = Settings(table="peer_view")
 TUNED_WITHOUT_DRIFT = Settings(threads=2, pool=4, factor=8)
 TUNED_WITH_DRIFT = Settings(threads=2, pool=4, threshold=200_000)
 """The best of those that were tried on 100 thousand and 1 million rows: 1 to 4 connections, factors 8 to 256, thresholds from a
@@ -36,7 +39,7 @@ thousand to all rows."""
 
 def main(chain_url: str, app_url: str, settings: Settings, *, deadline: float) -> dict[str, object]:
     """Seconds from the connected tables to the last row, and the keys that differ. Cut at the deadline, it ends the process."""
-    chain, app = (_table(url, settings.threads) for url in (chain_url, app_url))
+    chain, app = (_table(url, settings) for url in (chain_url, app_url))
     keys: set[int] = set()
     cut = threading.Timer(deadline, _cut, (keys, deadline))
     cut.daemon = True
@@ -58,7 +61,7 @@ def main(chain_url: str, app_url: str, settings: Settings, *, deadline: float) -
     return {"seconds": seconds, "keys": sorted(keys), "cut": False}
 
 
-def _table(url: str, threads: int) -> reladiff.TableSegment:
+def _table(url: str, settings: Settings) -> reladiff.TableSegment:
     parts = urlsplit(url)
     place = {
         "driver": "postgresql",
@@ -68,7 +71,9 @@ def _table(url: str, threads: int) -> reladiff.TableSegment:
         "password": parts.password,
         "dbname": parts.path[1:],
     }
-    return reladiff.connect_to_table(place, "peer", ("loan",), thread_count=threads, extra_columns=COLUMNS)
+    return reladiff.connect_to_table(
+        place, settings.table, ("loan",), thread_count=settings.threads, extra_columns=COLUMNS
+    )
 
 
 def _cut(keys: set[int], deadline: float) -> None:
@@ -83,7 +88,8 @@ def _tell(told: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    first, second, threads, pool, factor, threshold, deadline = sys.argv[1:]
-    settings = Settings(threads=int(threads), pool=int(pool), factor=int(factor), threshold=int(threshold))
+    first, second, threads, pool, factor, threshold, table, deadline = sys.argv[1:]
+    numbers = {"threads": int(threads), "pool": int(pool), "factor": int(factor), "threshold": int(threshold)}
+    settings = Settings(**numbers, table=table)
     _tell(main(first, second, settings, deadline=float(deadline)))
     os._exit(0)  # its pools do not end by themselves

@@ -65,7 +65,9 @@ class Scene:
     async def reladiff(self, settings: reladiff_peer.Settings, *, deadline: float) -> Found:
         """The peer on the tables that were made for it."""
         command = (sys.executable, "-m", reladiff_peer.__name__, self.book.chain_url, self.book.app_url)
-        arguments = map(str, (settings.threads, settings.pool, settings.factor, settings.threshold, deadline))
+        arguments = map(
+            str, (settings.threads, settings.pool, settings.factor, settings.threshold, settings.table, deadline)
+        )
         ended = await asyncio.to_thread(weighed.run, (*command, *arguments), env=self.environment())
         told = json.loads(ended.output)
         entities = [f"loan:{key}" for key in told["keys"]]

@@ -17,7 +17,7 @@ async def test_every_party_finds_the_rows_that_differ() -> None:
     rows = await sweep.measure([LOANS], runs=1)
 
     peers = {(row.name, row.peer) for row in rows}
-    assert len(peers) == len(rows) == 8, "three without drift, two with either drift, one of memory"
+    assert len(peers) == len(rows) == 11, "four without drift, three with either drift, one of memory"
     assert all(row.ratio is not None and row.ratio > 0 for row in rows)
 
 

@@ -53,10 +53,12 @@ async def write(*, chain_url: str, app_url: str, loans: int) -> Book:
 
 
 async def add_peers(book: Book) -> None:
-    """The same on both sides in tables with an integer key, called `peer`, as they stand now."""
+    """The same on both sides with an integer key: as tables called `peer`, as they stand now, and as views, `peer_view`."""
+    of_chain = (*statements.PEER_OF_CHAIN, *statements.VIEW_OF_CHAIN, "VACUUM (ANALYZE) peer", "ANALYZE chain.loans")
+    of_app = (*statements.PEER_OF_APP, *statements.VIEW_OF_APP, "VACUUM (ANALYZE) peer", "ANALYZE loans")
     async with asyncio.TaskGroup() as sides:
-        for url, both in ((book.chain_url, statements.PEER_OF_CHAIN), (book.app_url, statements.PEER_OF_APP)):
-            sides.create_task(_execute(url, (*both, "VACUUM (ANALYZE) peer")))
+        for url, all_of_it in ((book.chain_url, of_chain), (book.app_url, of_app)):
+            sides.create_task(_execute(url, all_of_it))
 
 
 async def _write_chain(book: Book) -> None:

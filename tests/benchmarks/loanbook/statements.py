@@ -96,3 +96,18 @@ PEER_OF_APP = (
     "WHERE row.loan_id ~ '^[0-9]+$' ORDER BY 1",
 )
 """What a tool with integer keys is given: the compared columns alone, in one form, each table in the order of its key."""
+
+VIEW_OF_CHAIN = (
+    "CREATE INDEX ON chain.loans ((CAST(loan_id AS bigint)))",
+    "CREATE VIEW peer_view AS SELECT CAST(loan_id AS bigint) AS loan, borrower AS user_wallet, vendor, "
+    f"total_amount * 1e-7 AS amount, guarantee_amount * 1e-7 AS guarantee, {_APP_STATUS} AS status, "
+    "remaining_balance * 1e-7 AS remaining_balance FROM chain.loans",
+)
+
+VIEW_OF_APP = (
+    "CREATE INDEX ON loans ((CAST(loan_id AS bigint))) WHERE loan_id ~ '^[0-9]+$'",
+    "CREATE VIEW peer_view AS SELECT CAST(row.loan_id AS bigint) AS loan, row.user_wallet, vendor.wallet_address AS vendor, "
+    "row.amount, row.guarantee, row.status, row.remaining_balance "
+    "FROM loans AS row JOIN vendors AS vendor ON vendor.id = row.vendor_id WHERE row.loan_id ~ '^[0-9]+$'",
+)
+"""The same on the tables as they are: views, with indexes that give them their integer key."""
