@@ -130,6 +130,7 @@ class Comparison(ABC, Generic[E]):
     async def survey_changed(self, context: Context, since: Since) -> AsyncGenerator[Finding, None]:
         """What is found of the entities that changed since, and of what drifted by then."""
         compared = context.compared.setdefault(self.table, Compared())
+        compared.of_rows = await sides.app_rows(context, self)
         around = await self.surroundings(context, alone=None)
         for some in pages(since.row_ids.get(self.table, ()), PAGE_ROWS):
             for finding in await self._look_at_rows(context, some, around):

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Compared:
-    """Rows looked at on each side."""
+    """Rows looked at on each side; `of_rows`: about how many the app's table has, where not all were looked at."""
 
     expected_rows: int = 0
     app_rows: int = 0
+    of_rows: int = 0
 
 
 @dataclass(kw_only=True)

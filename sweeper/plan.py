@@ -78,7 +78,7 @@ def _passed_limits(findings: Sequence[Finding], settings: Sweep, compared: Mappi
     planned = Counter(finding.table for finding in findings if _is_planned(finding))
     reasons = [*_too_many(planned.total(), settings)]
     for table, count in sorted(planned.items()):
-        rows = compared[table].app_rows if table in compared else 0
+        rows = max(compared[table].app_rows, compared[table].of_rows) if table in compared else 0
         ratio = Decimal(count) / max(rows, 1)
         if ratio > settings.max_drift_ratio:
             reasons.append(

@@ -123,7 +123,7 @@ async def _spilled(digest: Digest, app: Side, chain: Side, directory: Path, plac
     if kept is not None:
         return kept
     hashing = await _agreed(digest, app, chain)
-    buckets = spill.buckets_for(max(await _estimate(app), await _estimate(chain)))
+    buckets = spill.buckets_for(max(await estimate(app), await estimate(chain)))
     sides = {side: SideProgress(lengths=[0] * buckets) for side in spill.SIDES}
     manifest = Manifest(
         fingerprint=fingerprint,
@@ -165,7 +165,8 @@ async def _of(side: Side, hashing: Hashing, digest: Digest) -> list[tuple[int, i
         return await hashing.probe(connection, digest)
 
 
-async def _estimate(side: Side) -> int:
+async def estimate(side: Side) -> int:
+    """About how many rows the table has."""
     async with side.connect() as connection:
         return int((await connection.execute(_ESTIMATE, {"table": side.table})).scalar_one() or 0)
 

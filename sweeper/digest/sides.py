@@ -46,6 +46,11 @@ async def difference(context: Context, subject: Hashed, *, keys: Mapping[str, st
     return await diff.run(subject.digest(), app=app, chain=chain, place=place, say=say)
 
 
+async def app_rows(context: Context, subject: Hashed) -> int:
+    """About how many rows the app's table has."""
+    return await diff.estimate(_app(context, subject))
+
+
 def keys_of(context: Context, subject: Hashed, found: Difference) -> AsyncIterator[list[str]]:
     """The keys of the entities that no row of the app has."""
     return diff.keys_of(_chain(context, subject), subject.digest(), found.hashing, found.chain_only)
