@@ -39,15 +39,21 @@ def _measure_sweep(report: Report) -> None:
         metrics.spot_coverage_ratio.labels(table).set(spots["share"])
     if report.canary is not None:
         metrics.sweep_canary_found.set(report.canary)
-    if report.extent is not Extent.CHANGED and report.compared and report.status is not RunStatus.FAILED:
+    if report.compared and _tells_drift(report):
         _measure_drift(report)
+
+
+def _tells_drift(report: Report) -> bool:
+    """A sweep of what changed that came to its end looked at all drift that was known, too."""
+    if report.extent is Extent.CHANGED:
+        return report.status is RunStatus.COMPLETE
+    return report.status is not RunStatus.FAILED
 
 
 def _measure_drift(report: Report) -> None:
     """A class without a finding is 0, so that the end of drift is seen as well as its begin.
 
-    A sweep of what changed says nothing of the rest, and one that compared nothing or did not see its canary says nothing at
-    all: what the last full one said then stands.
+    One that compared nothing or did not see its canary says nothing: what the one before it said then stands.
     """
     found = Counter((finding.drift_class, finding.table) for finding in report.findings)
     for table in report.compared:

@@ -129,9 +129,10 @@ class Told:
             yield Step(f"Policy allows to repair {words.count(free, 'row')}:", "chaintrue sweep --repair")
         if proposed := seen[Outcome.PROPOSED, Policy.PROPOSE]:
             yield Step(
-                f"Policy leaves {words.count(proposed, 'repair')} to people. Write the plan, review it, apply it:",
-                "chaintrue sweep --plan plan.json && chaintrue apply plan.json",
+                f"Policy leaves {words.count(proposed, 'repair')} to people. Write the plan, and review it:",
+                "chaintrue sweep --plan plan.json",
             )
+            yield Step("Then apply it:", "chaintrue apply plan.json")
         if reported := self.outcomes.get(Outcome.REPORTED, 0):
             yield Step(
                 f"{words.count(reported, 'finding')} cannot be mended by a rule, or may not: a person has to decide."

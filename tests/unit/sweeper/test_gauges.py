@@ -85,7 +85,7 @@ def test_the_age_is_of_the_oldest_that_is_still_there(findings: list[Finding], a
 @pytest.mark.parametrize(
     "changes",
     [
-        {"extent": Extent.CHANGED},
+        {"extent": Extent.CHANGED, "status": RunStatus.INCOMPLETE},
         {"status": RunStatus.INCOMPLETE, "compared": {}},
         {"status": RunStatus.FAILED, "canary": False},
         {"mode": Mode.UNDO, "extent": Extent.RUN},
@@ -96,6 +96,13 @@ def test_what_says_nothing_of_the_rest_leaves_the_drift_that_is_known(changes: d
     gauges.measure(report(**changes), last_success=None)
     assert sample("drift_rows", **{"class": "stale_value", "table": "loans"}) == 1
     assert sample("drift_age_seconds") == 3600
+
+
+def test_a_sweep_of_what_changed_looked_at_the_drift_that_was_there() -> None:
+    gauges.measure(report(FOUND), last_success=None)
+    gauges.measure(report(extent=Extent.CHANGED), last_success=None)
+    assert sample("drift_rows", **{"class": "stale_value", "table": "loans"}) == 0
+    assert sample("drift_age_seconds") == 0
 
 
 @pytest.mark.parametrize("canary", [True, False])
