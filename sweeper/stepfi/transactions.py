@@ -113,7 +113,7 @@ class Transactions:
         found: list[Finding] = []
         for start in range(0, len(ids), PAGE_ROWS):
             cases = await self._cases(context, await self._by_id(context, ids[start : start + PAGE_ROWS]))
-            found += await self._judge(context, inquiry, cases)
+            found += await self._judge(context, inquiry, [case for case in cases if case.drift_class is not None])
         context.chain_was_asked &= not inquiry.asked or inquiry.answered > 0
         return found
 

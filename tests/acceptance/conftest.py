@@ -160,6 +160,7 @@ async def deployment(
                 "CHAINTRUE_DATABASE__URL": own,
                 "CHAINTRUE_APP_DATABASE__URL": app,
                 "CHAINTRUE_SWEEP__SETTLE_SECONDS": "0",
+                "CHAINTRUE_SWEEP__FLAP_LIMIT": "1000",  # tests put the same rows back again and again
                 "CHAINTRUE_STEPFI__CREDITLINE": contracts["creditline"],
                 "CHAINTRUE_STEPFI__LIQUIDITY_POOL": contracts["pool"],
                 "CHAINTRUE_STEPFI__REPUTATION": contracts["reputation"],

@@ -198,7 +198,7 @@ async def test_all_of_it_is_written_proposals_too_and_a_second_time_nothing(worl
     assert {one["class"] for one in first.json["findings"]} >= {"missing_row", "stale_status"}
     before = await world.dump()
     again = await world.run("apply", "--json", str(path))
-    assert (again.code, again.json["repaired"], len(again.json["findings"])) == (first.code, 0, len(left))
+    assert (again.code, again.json["repaired"], again.json["findings"]) == (first.code, 0, left)
     assert await world.dump() == before
     shown = await world.run("apply", edited(path, lambda plan: plan["select"].update(classes=["missing_row"])))
     assert (shown.code, "Nothing to do" in shown.stdout) == (0, True), shown.stdout + shown.stderr
