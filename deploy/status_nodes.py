@@ -55,14 +55,7 @@ async def ask(settings: Settings) -> Nodes:
         settings.require("rpc.urls", "network.passphrase")
     except errors.SettingError as error:
         return Nodes(each=(), silence=str(error.args[0]))
-    async with rpc.Client(
-        urls=settings.rpc.urls,
-        passphrase=settings.network.passphrase or "",
-        ca_file=settings.rpc.ca_file,
-        timeout_seconds=settings.rpc.timeout_seconds,
-        max_attempts=2,
-        call_seconds=settings.rpc.timeout_seconds,
-    ) as client:
+    async with rpc.glance(settings) as client:
         each = await asyncio.gather(*(_ask_one(client, state.url_shown) for state in client.nodes))
     told = [node for node in each if node.health is not None]
     silence = "" if told else "; ".join(node.trouble or "" for node in each)

@@ -117,12 +117,6 @@ async def all_of(*parts: Coroutine[Any, Any, None]) -> None:
 
 def client(settings: EngineSettings) -> rpc.Client:
     """The RPC client of the settings; its requests are counted."""
-    return rpc.Client(
-        urls=settings.rpc.urls,
-        passphrase=settings.network.passphrase or "",
-        ca_file=settings.rpc.ca_file,
-        timeout_seconds=settings.rpc.timeout_seconds,
-        max_attempts=settings.rpc.max_attempts,
-        requests_per_second=settings.rpc.requests_per_second,
-        on_request=lambda method, outcome: metrics.rpc_requests_total.labels(method, outcome).inc(),
+    return rpc.client(
+        settings, on_request=lambda method, outcome: metrics.rpc_requests_total.labels(method, outcome).inc()
     )

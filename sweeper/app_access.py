@@ -11,11 +11,12 @@ was somebody else's a moment ago, and is again a moment later.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import asyncpg
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from shared import errors
+from shared import errors, transient
 from shared.database import STATEMENT_TIMEOUT_SECONDS
 from shared.settings import RowSecurity
 
@@ -79,13 +80,13 @@ async def _begun(engine: AsyncEngine, *, read_only: bool) -> AsyncIterator[Async
             await connection.execute(_MODES[read_only])  # first: PostgreSQL takes it before any query alone
             await connection.execute(_SESSIONS[security])
             yield connection
-    except ProgrammingError as error:
-        if not is_missing_right(error):
+    except (ProgrammingError, asyncpg.InsufficientPrivilegeError) as error:  # the second of what went past SQLAlchemy
+        if isinstance(error, ProgrammingError) and not is_missing_right(error):
             raise
-        words = str(error.orig).partition("\n")[0].rpartition(">: ")[2]
+        words = transient.words(error).rpartition(">: ")[2]
         raise errors.SettingError(
             f"the role of CHAINTRUE_APP_DATABASE__URL lacks a right: {words}",
-            cure="run deploy/roles/stepfi.sql as the owner of the tables; `chaintrue doctor` says which rights are missing",
+            cure="run the application's script in deploy/roles as the owner of the tables; `chaintrue doctor` names the rights",
         ) from None
 
 

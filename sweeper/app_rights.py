@@ -134,7 +134,7 @@ async def require_policies(connection: AsyncConnection, wanted: Mapping[str, Nee
                 raise errors.SettingError(
                     f"row-level security hides all rows of {table} from the role of CHAINTRUE_APP_DATABASE__URL: "
                     f"no policy lets it {right}",
-                    cure="run deploy/roles/stepfi.sql as the owner of the tables: it makes the policies",
+                    cure="run the application's script in deploy/roles as the owner of the tables: it makes the policies",
                 )
 
 

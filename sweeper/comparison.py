@@ -104,7 +104,7 @@ class Comparison(ABC, Generic[E]):
     def compares(self) -> str:
         return repr((self.table, self.expected_query(), self.key_condition, self.digest()))
 
-    def rows_of(self, around: E, keys: Sequence[str]) -> list[str]:  # noqa: ARG002
+    def rows_of(self, around: E, keys: Sequence[str]) -> list[str]:  # noqa: ARG002 - a subclass may need them
         """Ids of rows that do not name their entity, and may be one of these."""
         return []
 

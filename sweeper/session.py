@@ -131,15 +131,7 @@ async def _context(
 ) -> AsyncIterator[Context]:
     async with (
         database.connect(settings.app_database, section="app_database") as app,
-        rpc.Client(
-            urls=settings.rpc.urls,
-            passphrase=settings.network.passphrase or "",
-            ca_file=settings.rpc.ca_file,
-            timeout_seconds=settings.rpc.timeout_seconds,
-            max_attempts=settings.rpc.max_attempts,
-            requests_per_second=settings.rpc.requests_per_second,
-            on_request=on_request,
-        ) as client,
+        rpc.client(settings, on_request=on_request) as client,
     ):
         async with chain.connect() as connection:
             watermark = await coverage_store.watermark(connection, scope=scope)

@@ -8,6 +8,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from tests import http_server
+
 
 @dataclass
 class Receiver:
@@ -32,15 +34,6 @@ class Receiver:
 async def listening(*answers: int, location: str = "") -> AsyncIterator[Receiver]:
     """A receiver at a port of its own."""
     receiver = Receiver(answers=list(answers), location=location)
-    application = web.Application()
-    application.router.add_post("/{path:.*}", receiver.take)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port = runner.addresses[0][1]
-        receiver.url = f"http://127.0.0.1:{port}/hooks/T0ken-that-nobody-sees"
+    async with http_server.serving("/{path:.*}", receiver.take) as address:
+        receiver.url = f"{address}/hooks/T0ken-that-nobody-sees"
         yield receiver
-    finally:
-        await runner.cleanup()

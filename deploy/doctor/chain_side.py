@@ -13,14 +13,7 @@ from shared.stepfi.settings import Settings
 async def examine(found: Examination, settings: Settings, *, with_watermark: bool) -> None:
     """Every node and every contract; contracts are asked of whichever node answers."""
     watermark = await _watermark(settings) if with_watermark else None
-    async with rpc.Client(
-        urls=settings.rpc.urls,
-        passphrase=settings.network.passphrase or "",
-        ca_file=settings.rpc.ca_file,
-        timeout_seconds=settings.rpc.timeout_seconds,
-        max_attempts=2,
-        call_seconds=settings.rpc.timeout_seconds,
-    ) as client:
+    async with rpc.glance(settings) as client:
         newest = 0
         for number, node in enumerate([state.url_shown for state in client.nodes], start=1):
             newest = max(newest, await _node(found, client, node, check=f"rpc node {number}", watermark=watermark))

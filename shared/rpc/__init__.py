@@ -1,4 +1,4 @@
-"""Read-only client of Stellar RPC: `async with rpc.Client(urls=…, passphrase=…) as client`.
+"""Read-only client of Stellar RPC: `async with rpc.client(settings) as client`, or `rpc.Client(urls=…, passphrase=…)`.
 
     client.check         network, version and range of a node
     client.health        the range that a node holds
@@ -14,6 +14,7 @@ No method that writes can be named: see `shared.rpc.methods`.
 from shared.frames import Entry, Event
 from shared.rpc.answers import Checked, EntriesAnswer, EventPage, Health, Reach, Transaction, TransactionStatus
 from shared.rpc.client import MAX_CONTRACTS, MAX_KEYS, MAX_PAGE, Client
+from shared.rpc.configured import client, glance
 from shared.rpc.methods import Method
 from shared.rpc.nodes import NodeState
 
@@ -33,4 +34,6 @@ __all__ = [
     "Reach",
     "Transaction",
     "TransactionStatus",
+    "client",
+    "glance",
 ]

@@ -99,7 +99,7 @@ def _place(engine: AsyncEngine) -> str:
 def _inlined(query: str, parameters: Mapping[str, Any]) -> str:
     """The query with its parameters as literals: COPY takes none."""
     bound = text(query).bindparams(**parameters)
-    return str(bound.compile(dialect=asyncpg.dialect(), compile_kwargs={"literal_binds": True}))  # type: ignore[no-untyped-call]
+    return str(bound.compile(dialect=asyncpg.dialect(), compile_kwargs={"literal_binds": True}))  # type: ignore[no-untyped-call]  # SQLAlchemy's
 
 
 def literal(value: str) -> str:

@@ -6,10 +6,13 @@ from dataclasses import replace
 from decimal import Decimal
 from random import Random
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
 
+from shared import errors
+from sweeper import app_access
 from sweeper.comparison import Comparison
 from sweeper.context import Context
 from sweeper.digest import diff, match, scan, sides, spill
@@ -288,3 +291,18 @@ async def test_an_empty_application_is_all_missing(world: Mirror) -> None:
     assert (await all_findings(context, subject)).keys() == (await surveyed(context, subject)).keys()
     assert context.compared["loans"].app_rows == 0
     assert context.canaries["loans"]
+
+
+async def test_a_missing_right_is_told_by_the_setting_though_hashes_go_past_sqlalchemy(world: Mirror) -> None:
+    """The table has row-level security: a role that may not pass it is refused, and sees no empty table."""
+    role = f"nobody_{uuid4().hex}"
+    await world.app.execute(f"CREATE ROLE {role}")
+    hashes = "SELECT 1::bigint AS key_hash, 1::bigint AS row_hash FROM loans"
+    words = 'the role of CHAINTRUE_APP_DATABASE__URL lacks a right: .* table "?loans'
+    try:
+        with pytest.raises(errors.SettingError, match=words):
+            async with app_access.transaction((await world.context()).app) as connection:
+                await connection.exec_driver_sql(f"SET LOCAL ROLE {role}")
+                await scan.fetch(connection, hashes, with_id=False)
+    finally:
+        await world.app.execute(f"DROP ROLE {role}")

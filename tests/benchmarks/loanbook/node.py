@@ -15,6 +15,7 @@ from shared.ledger_entry import INSTANCE_KEY, PERSISTENT, ContractData, Contract
 from shared.scval import U64, Symbol
 from shared.stepfi.entries import instance_key
 from shared.stepfi.events import Role
+from tests import http_server
 from tests.benchmarks.loanbook import world
 from tests.benchmarks.loanbook.book import Book
 from tests.benchmarks.traffic import chain, entries
@@ -131,15 +132,6 @@ async def serve(book: Book) -> AsyncIterator[Node]:
     """The node, on a port of its own, for the length of the block."""
     async with asyncpg.create_pool(book.chain_url, min_size=1, max_size=4) as pool:
         node = Node(book=book, pool=pool)
-        application = web.Application()
-        application.router.add_post("/", node.handle)
-        runner = web.AppRunner(application)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            port = runner.addresses[0][1]
-            node.url = f"http://127.0.0.1:{port}/"
+        async with http_server.serving("/", node.handle) as address:
+            node.url = f"{address}/"
             yield node
-        finally:
-            await runner.cleanup()
