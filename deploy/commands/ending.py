@@ -6,7 +6,7 @@ standard error, never the exit code.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +25,23 @@ LAST_WORDS_SECONDS = 8.0
 """What a run that failed may take to tell of it: less than a command has to end in."""
 JUST_NOW = timedelta(minutes=1)
 _GONE = (errors.ChaintrueError, SQLAlchemyError, OSError, TimeoutError)
+
+
+async def see_through(
+    settings: Settings,
+    run: Callable[..., Awaitable[Report]],
+    *,
+    doing: str,
+    as_json: bool,
+    html: Path | None = None,
+    strict: bool = False,
+) -> int:
+    """A one-shot run from its first word to its exit code. `run` takes `on_progress`; `doing` is what the terminal says first."""
+    async with watched(settings):
+        with terminal.err().status(doing) as status:
+            report = await run(on_progress=status.update)
+    await tell(settings, report, as_json=as_json, html=html)
+    return int(report.exit_code(strict=strict))
 
 
 @asynccontextmanager

@@ -299,10 +299,14 @@ async def test_a_missing_right_is_told_by_the_setting_though_hashes_go_past_sqla
     await world.app.execute(f"CREATE ROLE {role}")
     hashes = "SELECT 1::bigint AS key_hash, 1::bigint AS row_hash FROM loans"
     words = 'the role of CHAINTRUE_APP_DATABASE__URL lacks a right: .* table "?loans'
+
+    async def read() -> None:
+        async with app_access.transaction(world.engine) as connection:
+            await connection.exec_driver_sql(f"SET LOCAL ROLE {role}")
+            await scan.fetch(connection, hashes, with_id=False)
+
     try:
         with pytest.raises(errors.SettingError, match=words):
-            async with app_access.transaction((await world.context()).app) as connection:
-                await connection.exec_driver_sql(f"SET LOCAL ROLE {role}")
-                await scan.fetch(connection, hashes, with_id=False)
+            await read()
     finally:
         await world.app.execute(f"DROP ROLE {role}")

@@ -229,8 +229,8 @@ def test_without_such_a_thread_the_process_ends_as_usual() -> None:
 def test_what_is_secret_in_the_settings_is_hidden_once_they_are_read() -> None:
     """In no form that gives it away; by its value, then."""
     body = """
-    from deploy import application, cli
-    cli._load(application, None)
+    from deploy import cli_options
+    cli_options.load(None)
     running.complain("a node said 0123456789abcdef-key")
     """
     code, _, err = finish(start(body, CHAINTRUE_RPC__URLS="https://rpc.example/0123456789abcdef-key"))
