@@ -1,30 +1,26 @@
 """A plan as a file: JSON that a person reads, narrows and hands to `chaintrue apply`.
 
-It is narrowed by its selectors, or by deleting changes. It is read strictly: what is not understood is refused with its place,
-never passed over. What a change says is compared with what is found anew, so a value that was edited is never written.
+It is narrowed by its selectors, or by deleting changes, and read strictly (`sweeper/plan_reading.py`). What a change says is
+compared with what is found anew, so a value that was edited is never written.
 """
 
 import json
 import os
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from shared import errors
+from shared import errors, whole_file
 from shared.settings import Policy
 from sweeper import classes, row_images
 from sweeper.model import Finding, Outcome, Value
 from sweeper.report import json_value
 
 VERSION = 1
-MAX_BYTES = 1 << 30
-"""A plan is read into memory, so there is an end to it."""
-
 Told = (
     Annotated[str, Field(strict=True)] | Annotated[bool, Field(strict=True)] | Annotated[int, Field(strict=True)] | None
 )
@@ -32,8 +28,6 @@ Told = (
 
 Image = Mapping[str, Told]
 """Columns with their values."""
-
-_AGAIN = "write the plan again with `chaintrue sweep --plan`, and narrow it by `select` or by deleting whole changes"
 
 
 class _Part(BaseModel):
@@ -144,17 +138,8 @@ def make(
 
 def write(path: Path, plan: PlanFile) -> None:
     """The file whole or not at all, for its owner alone: it holds rows of the application."""
-    body = json.dumps(plan.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False).encode()
-    descriptor, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")  # mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(body + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    body = json.dumps(plan.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False)
+    whole_file.write(path, f"{body}\n".encode(), mode=0o600)
 
 
 def check_writable(path: Path) -> None:
@@ -165,88 +150,6 @@ def check_writable(path: Path) -> None:
             f"--plan {path}: no file can be written there",
             cure="name a file in an existing directory that may be written",
         )
-
-
-def read(path: Path) -> PlanFile:
-    """The plan in the file; raises PlanRefused, which names the place in it."""
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise errors.PlanRefused(f"{path}: it is larger than any plan of chaintrue", cure=_AGAIN)
-        body = path.read_bytes()
-    except OSError as error:
-        words = f"{path}: it cannot be read ({error.strerror or error})"
-        raise errors.PlanRefused(words, cure="name a file that `chaintrue sweep --plan` wrote") from None
-    _check_json(path, body)
-    try:
-        plan = PlanFile.model_validate_json(body)
-    except ValidationError as error:
-        places = "; ".join(_places(error))
-        raise errors.PlanRefused(f"{path}: {places}", cure=_AGAIN) from None
-    _check_changes(path, plan)
-    return plan
-
-
-def _check_json(path: Path, body: bytes) -> None:
-    """That it is whole, says nothing twice, and is a plan of this version."""
-    try:
-        told = json.loads(body, object_pairs_hook=_no_key_twice)
-    except (ValueError, RecursionError) as error:
-        words = f"{path}: it is not whole, or was edited into something that is no JSON ({error})"
-        raise errors.PlanRefused(words, cure=_AGAIN) from None
-    version = told.get("version") if isinstance(told, dict) else None
-    if version != VERSION or isinstance(version, bool):
-        words = f"{path}: it is no plan of version {VERSION} (version: {json.dumps(version)[:20]})"
-        raise errors.PlanRefused(words, cure="apply it with the chaintrue that made it, or sweep again")
-
-
-def _no_key_twice(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} stands twice in one object")
-    return found
-
-
-def _places(error: ValidationError) -> Iterator[str]:
-    """The first few places that are wrong, as a person finds them."""
-    for problem in error.errors(include_url=False, include_input=False, include_context=False)[:5]:
-        place = ""
-        for part in problem["loc"]:
-            if isinstance(part, int):
-                place += f"[{part}]"
-            elif "[" not in part and part not in ("str", "int", "bool"):  # a kind of value is no place in the file
-                place += f".{part}" if place else part
-        words = problem["msg"].removeprefix("Value error, ")
-        yield f"{place or 'the whole'}: {'there is no such key' if problem['type'] == 'extra_forbidden' else words}"
-
-
-def _check_changes(path: Path, plan: PlanFile) -> None:
-    """That no row is meant twice, and that each list names what there is."""
-    seen: dict[tuple[str, str, str], int] = {}
-    for number, change in enumerate(plan.changes):
-        place = f"{path}: changes[{number}]"
-        if change.drift_class not in classes.CLASSES:
-            raise errors.PlanRefused(f"{place}.class: there is no class {change.drift_class!r}", cure=_AGAIN)
-        what = (change.table, change.row_id or "", "" if change.row_id else change.entity or "")
-        if what in seen:
-            raise errors.PlanRefused(f"{place}: changes[{seen[what]}] is of the same row", cure="delete one of them")
-        seen[what] = number
-    tables = {*plan.made_for.tables, *(one.table for one in plan.changes)}
-    known: Mapping[str, set[str]] = {
-        "classes": set(classes.CLASSES),
-        "tables": tables,
-        "rows": {one.row_id for one in plan.changes if one.row_id is not None},
-        "entities": {one.entity for one in plan.changes if one.entity is not None},
-    }
-    for place, selector in (("select", plan.select), ("select.skip", plan.select.skip)):
-        for name, words in known.items():
-            for number, word in enumerate(getattr(selector, name) or ()):
-                if word not in words:
-                    raise errors.PlanRefused(
-                        f"{path}: {place}.{name}[{number}]: nothing in this plan is {word!r}",
-                        cure="correct or delete it: a list names classes, tables, and rows and entities of the changes",
-                    )
 
 
 def _lists(selector: Selector, change: Change) -> Iterator[tuple[list[str] | None, str | None]]:

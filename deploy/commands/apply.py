@@ -7,7 +7,7 @@ import migrations
 from deploy import application
 from shared import database, metrics
 from shared.stepfi.settings import Settings
-from sweeper import apply, plan_file
+from sweeper import apply, plan_reading
 from sweeper.report import Report
 
 REQUIRED = ("network.passphrase", "rpc.urls", "database.url", "app_database.url", *application.CONTRACT_SETTINGS)
@@ -15,7 +15,7 @@ REQUIRED = ("network.passphrase", "rpc.urls", "database.url", "app_database.url"
 
 async def run(settings: Settings, *, path: Path, on_progress: Callable[[str], None] = lambda _: None) -> Report:
     """Apply the plan in the file; raises PlanRefused when it is not for this place and moment."""
-    reviewed = plan_file.read(path)
+    reviewed = plan_reading.read(path)
     async with database.connect(settings.database, section="database") as engine:
         await migrations.check(engine)
     stream = application.stream(settings)

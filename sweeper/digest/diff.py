@@ -134,7 +134,7 @@ async def _spilled(digest: Digest, app: Side, chain: Side, directory: Path, plac
         buckets=buckets,
         sides=sides,
     )
-    return Spill(directory, manifest)
+    return Spill(directory, manifest, is_kept=place.directory is not None)
 
 
 def _fingerprint(digest: Digest, app: Side, chain: Side) -> str:

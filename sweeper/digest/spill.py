@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
+from shared import whole_file
 from sweeper.digest.scan import Records, stored
 
 ROWS_A_BUCKET = 250_000
@@ -49,8 +50,10 @@ class Manifest(BaseModel):
 class Spill:
     """The files of one scan in a directory of their own."""
 
-    def __init__(self, directory: Path, manifest: Manifest) -> None:
+    def __init__(self, directory: Path, manifest: Manifest, *, is_kept: bool = True) -> None:
+        """`is_kept`: the directory outlives the process, so what is done is written down."""
         self._directory = directory
+        self._is_kept = is_kept
         self.manifest = manifest
         self._files = {side: [self._open(side, number) for number in range(manifest.buckets)] for side in SIDES}
 
@@ -61,7 +64,12 @@ class Spill:
             manifest = Manifest.model_validate_json((directory / MANIFEST).read_bytes())
         except (OSError, ValidationError):
             manifest = None
-        if manifest is not None and manifest.fingerprint == fingerprint and manifest.age_seconds() <= max_age_seconds:
+        if (
+            manifest is not None
+            and manifest.fingerprint == fingerprint
+            and manifest.age_seconds() <= max_age_seconds
+            and _is_there(directory, manifest)
+        ):
             return cls(directory, manifest)
         discard(directory)
         return None
@@ -78,7 +86,8 @@ class Spill:
             progress.lengths[number] += len(data)
         progress.rows += len(records)
         progress.next_page = next_page
-        _replace(self._directory / MANIFEST, self.manifest.model_dump_json().encode())
+        if self._is_kept:
+            whole_file.write(self._directory / MANIFEST, self.manifest.model_dump_json().encode())
 
     def restart(self, side: str) -> None:
         """Forget what a side has: of a walk that cannot be gone on with."""
@@ -124,6 +133,18 @@ def discard(directory: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def _is_there(directory: Path, manifest: Manifest) -> bool:
+    """Whether the files hold all that the manifest says: after a crash of the machine they may not, and zeros would be rows."""
+    try:
+        return all(
+            (directory / f"{side}-{number:03}").stat().st_size >= length
+            for side, progress in manifest.sides.items()
+            for number, length in enumerate(progress.lengths)
+        )
+    except OSError:
+        return False
+
+
 def _parted(records: Records, buckets: int) -> Iterator[tuple[int, Records]]:
     if buckets == 1:
         yield 0, records
@@ -135,9 +156,3 @@ def _parted(records: Records, buckets: int) -> Iterator[tuple[int, Records]]:
     for number in range(buckets):
         if bounds[number] < bounds[number + 1]:
             yield number, records[order[bounds[number] : bounds[number + 1]]]
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_suffix(".new")
-    temporary.write_bytes(data)
-    temporary.replace(path)

@@ -118,6 +118,19 @@ class TestGoingOn:
         assert Spill.resumed(tmp_path, fingerprint=fingerprint, max_age_seconds=60) is None, what
         assert [path.name for path in tmp_path.iterdir()] == ["of-somebody-else"]
 
+    @pytest.mark.parametrize("lost", ["cut", "gone"])
+    def test_hashes_that_the_disk_lost_make_it_begin_anew(self, tmp_path: Path, lost: str) -> None:
+        """Filled up with zeros they would be rows without a key, of which nobody asks."""
+        kept = spilled(tmp_path)
+        kept.add("app", app_records([(1, 1), (1, 2)]), next_page=10)
+        kept.close()
+        path = tmp_path / "app-000"
+        if lost == "cut":
+            path.write_bytes(path.read_bytes()[:-32])
+        else:
+            path.unlink()
+        assert Spill.resumed(tmp_path, fingerprint="f", max_age_seconds=60) is None
+
     @pytest.mark.parametrize("text", ["", "{", '{"fingerprint": "f"}'])
     def test_a_manifest_that_cannot_be_read_is_none(self, tmp_path: Path, text: str) -> None:
         (tmp_path / spill.MANIFEST).write_text(text)

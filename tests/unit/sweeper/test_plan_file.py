@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from shared import errors
 from shared.settings import EngineSettings, Policy, Sweep
-from sweeper import apply, classes, plan, plan_file, plan_origin
+from sweeper import apply, classes, plan, plan_file, plan_origin, plan_reading
 from sweeper.model import Answer, Finding, Outcome
 from sweeper.plan_file import Log, MadeFor, PlanFile
 
@@ -86,7 +86,7 @@ def loan(**changes: Any) -> Finding:
 def test_what_is_written_is_read_and_still_agrees_with_what_is_found(found: list[Finding], tmp_path: Path) -> None:
     plan_ = made(*found)
     plan_file.write(tmp_path / "plan.json", plan_)
-    read = plan_file.read(tmp_path / "plan.json")
+    read = plan_reading.read(tmp_path / "plan.json")
     assert read == plan_
     assert read.selected() == list(read.changes)
     assert [apply.difference(change, one, at=NOW) for change, one in zip(read.changes, found, strict=True)] == [
@@ -154,7 +154,7 @@ def test_selectors_narrow(tmp_path: Path, select: dict[str, Any], numbers: list[
         loan(row_id=str(UUID(int=2)), entity="loan:2", drift_class="stale_value"),
         loan(row_id=str(UUID(int=3)), entity="loan:3"),
     ]
-    read = plan_file.read(edited(tmp_path, made(*found), lambda told: told.update(select=select)))
+    read = plan_reading.read(edited(tmp_path, made(*found), lambda told: told.update(select=select)))
     assert read.selected() == [read.changes[number] for number in numbers]
 
 
@@ -197,7 +197,7 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
 def test_what_is_not_understood_is_refused_with_its_place(tmp_path: Path, name: str) -> None:
     edit, words = WRONG[name]
     with pytest.raises(errors.PlanRefused) as refused:
-        plan_file.read(edited(tmp_path, made(loan()), edit))
+        plan_reading.read(edited(tmp_path, made(loan()), edit))
     assert words in str(refused.value)
     assert refused.value.cure
 
@@ -209,7 +209,7 @@ def test_what_is_no_plan_at_all_is_refused(tmp_path: Path, body: str) -> None:
     path = tmp_path / "plan.json"
     path.write_bytes(body.encode("utf-8", "surrogateescape"))
     with pytest.raises(errors.PlanRefused):
-        plan_file.read(path)
+        plan_reading.read(path)
 
 
 def test_a_file_that_was_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
@@ -219,12 +219,12 @@ def test_a_file_that_was_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
     for end in range(0, len(whole), 7):
         path.write_bytes(whole[:end])
         with pytest.raises(errors.PlanRefused):
-            plan_file.read(path)
+            plan_reading.read(path)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(errors.PlanRefused, match="cannot be read"):
-        plan_file.read(tmp_path / "none.json")
+        plan_reading.read(tmp_path / "none.json")
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
