@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from shared import whole_file
+from shared import errors, whole_file
 from sweeper.digest.scan import Records, stored
 
 ROWS_A_BUCKET = 250_000
@@ -82,12 +82,23 @@ class Spill:
         progress = self.progress(side)
         for number, part in _parted(records, self.manifest.buckets):
             data = part.tobytes()
-            os.write(self._files[side][number], data)
+            self._append(self._files[side][number], data)
             progress.lengths[number] += len(data)
         progress.rows += len(records)
         progress.next_page = next_page
         if self._is_kept:
             whole_file.write(self._directory / MANIFEST, self.manifest.model_dump_json().encode())
+
+    def _append(self, file: int, data: bytes) -> None:
+        left = memoryview(data)
+        try:
+            while left:  # a disk that is nearly full takes a part, and says so at the next one
+                left = left[os.write(file, left) :]
+        except OSError as error:
+            raise errors.SettingError(
+                f"the hashes of a scan cannot be written to {self._directory} ({error.strerror or error})",
+                cure="make room there, or let CHAINTRUE_SWEEP__SCAN_DIRECTORY name a directory with 40 bytes a row to spare",
+            ) from None
 
     def restart(self, side: str) -> None:
         """Forget what a side has: of a walk that cannot be gone on with."""

@@ -137,6 +137,27 @@ class TestGoingOn:
         assert Spill.resumed(tmp_path, fingerprint="f", max_age_seconds=60) is None
 
 
+def test_a_full_disk_is_told_with_its_place_and_no_part_is_taken_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = spilled(tmp_path, buckets=1)
+    taken: list[int] = []
+
+    def full(_: int, data: Any) -> int:
+        if taken:
+            raise OSError(28, "No space left on device")
+        taken.append(len(data) // 2)
+        return taken[0]
+
+    monkeypatch.setattr("os.write", full)
+    with pytest.raises(errors.SettingError, match=f"{tmp_path} \\(No space left") as caught:
+        kept.add("app", app_records([(1, 1), (1, 2)]), next_page=10)
+    monkeypatch.undo()
+    assert "SWEEP__SCAN_DIRECTORY" in str(caught.value)
+    assert kept.progress("app").rows == 0
+    kept.close()
+
+
 def test_buckets_stay_small_until_there_are_too_many() -> None:
     assert [spill.buckets_for(rows) for rows in (0, 250_000, 250_001, 5_000_000, 10**9)] == [1, 1, 2, 32, 256]
 
