@@ -91,6 +91,7 @@ class Journal:
         stays locked until the intent is committed, so whoever declares it over sees all of its intents.
         """
         numbers = list(range(self._next, self._next + len(batch)))
+        self._next += len(batch)  # before anything is awaited: two batches may be recorded at once
         kind, now = "insert" if batch.is_insert else "update", datetime.now(UTC)
         records = [
             (
@@ -116,7 +117,6 @@ class Journal:
             await database.raw(connection).copy_records_to_table(
                 "changes", schema_name="recon", columns=_COLUMNS, records=records
             )
-        self._next += len(batch)
         return numbers
 
     async def settle(self, done: Mapping[int, Done]) -> None:

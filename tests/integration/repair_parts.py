@@ -42,6 +42,10 @@ CREATE FUNCTION witness() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 """
 
 
+class Died(BaseException):
+    """The process is gone."""
+
+
 ALSO = frozenset({"reservation_id"})
 """A column of text that may be NULL, which no subject writes: here words of all kinds are written to it."""
 

@@ -13,11 +13,7 @@ from sweeper import batches, recovery
 from sweeper.journal import Journal
 from sweeper.model import Finding, Outcome, Value
 from tests.integration import repair_parts
-from tests.integration.repair_parts import EARLIER, NOW, App
-
-
-class Died(BaseException):
-    """The process is gone."""
+from tests.integration.repair_parts import EARLIER, NOW, App, Died
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from sweeper.model import Finding, Outcome
 from sweeper.report import Extent, Mode
 from sweeper.session import Run, Session
 from tests.integration import repair_parts
-from tests.integration.repair_parts import NOW, App
+from tests.integration.repair_parts import NOW, App, Died
 
 
 @pytest.fixture
@@ -120,10 +120,10 @@ async def test_an_undo_that_died_is_settled_and_then_done(app: App, monkeypatch:
     with monkeypatch.context() as patch:
 
         async def died(*_: object) -> None:
-            raise KeyboardInterrupt
+            raise Died
 
         patch.setattr(Journal, "settle", died)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Died):
             await taken_back(app, run_id)
     findings, notes = await taken_back(app, run_id)
     assert findings == []
