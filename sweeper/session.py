@@ -4,7 +4,7 @@ A run that ends by an error is recorded as failed before the error goes on.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,6 +29,7 @@ class Run:
     """What accumulates while a run goes on.
 
     failures: why nothing that it says counts; reasons: why it is not complete; notes: what is worth knowing
+    mark: where a later sweep of what changed may begin
     """
 
     mode: Mode
@@ -38,6 +39,7 @@ class Run:
     failures: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    mark: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,14 +95,14 @@ def report(one: Session, findings: Sequence[Finding]) -> Report:
         run_id=this.run_id,
         mode=this.mode,
         extent=this.extent,
-        status=RunStatus.INCOMPLETE if this.reasons else RunStatus.COMPLETE,
+        status=RunStatus.FAILED if this.failures else RunStatus.INCOMPLETE if this.reasons else RunStatus.COMPLETE,
         started_at=this.started_at,
         finished_at=datetime.now(UTC),
         watermark_ledger=context.watermark.ledger or None,
         compared=context.compared,
         spot_checks=context.answers,
         findings=findings,
-        reasons=this.reasons,
+        reasons=[*this.failures, *this.reasons],
         notes=this.notes,
     )
 

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
-from datetime import UTC, datetime
+from dataclasses import replace
 
 from shared import coverage_store
 from shared.settings import EngineSettings
@@ -46,7 +46,7 @@ async def run(
     ) as one:
         one.context.say = on_progress
         findings = await _sweep(one)
-        report = await _report(one, findings)
+        report = _report(one, findings)
         if plan_to is not None:
             await plan_to.write(one.context, report)
         await runs.finish(one.context.chain, report)
@@ -58,6 +58,8 @@ async def _sweep(one: Session) -> list[Finding]:
     this.notes += await recovery.settle(context)
     if not context.watermark.ledger:
         return []
+    # Of before: what comes to the tables while they are compared is news to the next sweep of what changed.
+    this.mark = await changed.mark(context)
     found, is_whole = await _survey(one)
     await _spot_check(one, found)
     findings = await _settle(one, found, is_whole=is_whole)
@@ -172,28 +174,15 @@ async def _confirm(one: Session, subjects: Sequence[Subject], findings: Sequence
     )
 
 
-async def _report(one: Session, findings: Sequence[Finding]) -> Report:
+def _report(one: Session, findings: Sequence[Finding]) -> Report:
+    """What a run that writes what it was told reports, and what was scanned besides."""
     this, context = one.run, one.context
-    unsettled = any(finding.outcome is Outcome.UNKNOWN and finding.evidence.get("reason") for finding in findings)
-    if unsettled:
-        this.reasons.append("what became of some repairs is not known: look at the rows whose outcome is unknown")
-    status = RunStatus.FAILED if this.failures else RunStatus.INCOMPLETE if this.reasons else RunStatus.COMPLETE
-    is_whole = this.extent is not Extent.TABLES and status is RunStatus.COMPLETE
-    return Report(
-        run_id=this.run_id,
-        mode=this.mode,
-        extent=this.extent,
-        status=status,
-        started_at=this.started_at,
-        finished_at=datetime.now(UTC),
-        watermark_ledger=context.watermark.ledger or None,
-        compared=context.compared,
-        spot_checks=context.answers,
+    plain = session.report(one, findings)
+    is_whole = this.extent is not Extent.TABLES and plain.status is RunStatus.COMPLETE
+    return replace(
+        plain,
         spot_coverage=one.spot_coverage,
-        findings=findings,
-        reasons=[*this.failures, *this.reasons],
-        notes=this.notes,
         canary=all(context.canaries.values()) if context.canaries else None,
         database_load={side: pace.to_json() for side, pace in context.paces.items()},
-        mark=await changed.mark(context) if is_whole else None,
+        mark=this.mark if is_whole else None,
     )
