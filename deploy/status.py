@@ -12,7 +12,7 @@ from shared import coverage_store, rpc
 from shared.coverage_store import Gap, Watermark
 from shared.stepfi.settings import Settings
 from streams.application import Application
-from sweeper import history
+from sweeper import records
 from sweeper.report import json_value
 
 MAX_LAG_SECONDS = 120
@@ -40,7 +40,7 @@ async def read(settings: Settings, engine: AsyncEngine, application: Application
         gaps = await coverage_store.gaps(connection, scope=scope)
         unknown = await application.unknowable(connection)
         undecodable = await status_undecodable.read(connection)
-        sweeps = [_sweep(one) for one in await history.last(connection, limit=SWEEPS)]
+    sweeps = [_sweep(one) for one in await records.last(engine, limit=SWEEPS)]
     nodes = await status_nodes.ask(settings)
     body = {
         "watermark_ledger": None if reached is None else reached.ledger,
@@ -89,7 +89,7 @@ def _gap(gap: Gap) -> dict[str, Any]:
     }
 
 
-def _sweep(ran: history.Ran) -> dict[str, Any]:
+def _sweep(ran: records.Record) -> dict[str, Any]:
     return {name: json_value(value) for name, value in asdict(ran).items()}
 
 

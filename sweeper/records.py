@@ -1,29 +1,34 @@
-"""The runs in `recon`, read: one by its id, the last ones, and how drift went from run to run."""
+"""The runs in `recon`, read: one by its id, the last ones, when one of a kind was made, and how drift went from run to run."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Text, cast, func, select
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from shared import errors, recon_tables
+from shared import errors, recon_tables, session_lock
 from sweeper import words
+from sweeper.lock import LOCK
 from sweeper.report import Extent, Mode, RunStatus
+from sweeper.runs import INTERRUPTED, RUNNING
 
-RUNNING = "running"
 SHORTEST_PREFIX = 4
 _ID = re.compile(r"[0-9a-f-]+")
 _runs = recon_tables.runs.c
-_LINE = (_runs.run_id, _runs.mode, _runs.extent, _runs.status, _runs.reason, _runs.started_at, _runs.finished_at)
+_DRIFT = _runs.report["drift"].label("drift")
+_LINE = (
+    *(_runs.run_id, _runs.mode, _runs.extent, _runs.status, _runs.reason, _runs.started_at, _runs.finished_at),
+    _DRIFT,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """A run without its report."""
+    """A run without its report; `drift` by class, None where there is no report."""
 
     run_id: UUID
     mode: str
@@ -32,6 +37,7 @@ class Record:
     reason: str | None
     started_at: datetime
     finished_at: datetime | None
+    drift: Mapping[str, int] | None
 
     def to_json(self) -> dict[str, Any]:
         """Of JSON values only."""
@@ -56,11 +62,44 @@ class Point:
     drift: Mapping[str, int] | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """When the last run of a kind began that was complete, and the last one however it ended."""
+
+    complete: datetime | None = None
+    tried: datetime | None = None
+
+
 async def last(engine: AsyncEngine, *, limit: int) -> list[Record]:
-    """The last runs, the newest first."""
+    """The last runs, the newest first; one that died without a word is told as failed, as the next run will record it."""
     async with engine.connect() as connection:
-        found = await connection.execute(select(*_LINE).order_by(_runs.started_at.desc()).limit(limit))
-        return [_record(row) for row in found]
+        ran = await _last(connection, limit)
+        going_on = {one.run_id for one in ran if one.status == RUNNING}
+        if not going_on or await session_lock.is_held(connection, LOCK):
+            return ran
+        # A run gives the lock back after its end was recorded: one that had begun before and goes on still has no process.
+        return [
+            replace(one, status=RunStatus.FAILED.value, reason=INTERRUPTED)
+            if one.run_id in going_on and one.status == RUNNING
+            else one
+            for one in await _last(connection, limit)
+        ]
+
+
+async def _last(connection: AsyncConnection, limit: int) -> list[Record]:
+    found = await connection.execute(select(*_LINE).order_by(_runs.started_at.desc()).limit(limit))
+    return [_record(row) for row in found]
+
+
+async def past(engine: AsyncEngine, *, extents: Collection[Extent], modes: Collection[Mode]) -> Past:
+    """Of the runs of these kinds."""
+    complete = func.max(_runs.started_at).filter(_runs.status == RunStatus.COMPLETE.value)
+    query = select(complete, func.max(_runs.started_at)).where(
+        _runs.extent.in_([one.value for one in extents]), _runs.mode.in_([one.value for one in modes])
+    )
+    async with engine.connect() as connection:
+        found = (await connection.execute(query)).one()
+    return Past(complete=found[0], tried=found[1])
 
 
 async def find(engine: AsyncEngine, prefix: str) -> Record:
@@ -115,7 +154,7 @@ async def history(engine: AsyncEngine, record: Record, *, limit: int) -> list[Po
     """
     extent = record.extent if record.extent in (Extent.FULL, Extent.CHANGED) else Extent.FULL.value
     query = (
-        select(_runs.run_id, _runs.started_at, _runs.status, _runs.report["drift"].label("drift"))
+        select(_runs.run_id, _runs.started_at, _runs.status, _DRIFT)
         .where(_runs.mode.in_([Mode.DRY.value, Mode.REPAIR.value]), _runs.extent == extent, _runs.status != RUNNING)
         .where(_runs.started_at <= record.started_at)
         .order_by(_runs.started_at.desc())
@@ -156,4 +195,4 @@ _LIST = "`chaintrue report --list` shows the last ones"
 
 
 def _record(row: Any) -> Record:
-    return Record(**{column.name: getattr(row, column.name) for column in _LINE})
+    return Record(**row._mapping)

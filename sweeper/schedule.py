@@ -17,7 +17,7 @@ from apscheduler.triggers.date import DateTrigger
 from shared import errors, metrics
 from shared.settings import Schedule, environment_name
 from sweeper import cron
-from sweeper.history import Past
+from sweeper.records import Past
 from sweeper.report import Extent
 
 log = structlog.get_logger()

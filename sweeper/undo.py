@@ -5,18 +5,16 @@ died is settled like any other, and can be undone itself. Inserts are listed and
 asked, for the rows and the journal say all.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import database, errors
 from shared.settings import EngineSettings, Policy
-from sweeper import app_access, batches, journal, recovery, repair, row_images, runs, session
+from sweeper import app_access, batches, journal, records, recovery, repair, row_images, runs, session
 from sweeper.batches import Seen
 from sweeper.context import Compared, Context, Subject
 from sweeper.journal import Change, Journal
@@ -28,9 +26,6 @@ CHANGED = "the row changed since the run wrote it"
 GONE = "the row is gone"
 KEPT = "chaintrue deletes no row: whether it is to go is for people to say"
 
-_RUNS = text(
-    "SELECT run_id FROM recon.runs WHERE starts_with(CAST(run_id AS text), :prefix) ORDER BY started_at LIMIT 2"
-)
 _TABLES = text("SELECT DISTINCT table_name FROM recon.changes WHERE run_id = :run_id ORDER BY table_name")
 
 
@@ -44,10 +39,10 @@ async def run(
 ) -> Report:
     """Take back the run that is `named` by its id, or by a beginning that no other run shares.
 
-    Raises PlanRefused where there is no such run, or its tables are not there.
+    Raises RunUnknown where there is no such run, PlanRefused where its tables are not there.
     """
     async with database.connect(settings.database, section="database") as engine:
-        undone = await _find(engine, named)
+        undone = (await records.find(engine, named)).run_id
         async with engine.connect() as connection:
             tables = [row.table_name for row in await connection.execute(_TABLES, {"run_id": undone})]
     if missing := sorted({*tables} - {subject.table for subject in subjects}):
@@ -66,20 +61,6 @@ async def run(
         report = session.report(one, await _undo(one, undone))
         await runs.finish(one.context.chain, report)
     return report
-
-
-async def _find(engine: AsyncEngine, named: str) -> UUID:
-    prefix = named.strip().lower()
-    cure = "`chaintrue status` lists the last runs, and each report begins with its run_id"
-    if not re.fullmatch(r"[0-9a-f][0-9a-f-]{0,35}", prefix):
-        raise errors.PlanRefused(f"{named!r} is no id of a run", cure=cure)
-    async with engine.connect() as connection:
-        found: list[UUID] = [row.run_id for row in await connection.execute(_RUNS, {"prefix": prefix})]
-    if not found:
-        raise errors.PlanRefused(f"there is no run {named}", cure=cure)
-    if len(found) > 1:
-        raise errors.PlanRefused(f"several runs begin with {named}", cure="give more of the id")
-    return found[0]
 
 
 @dataclass(slots=True)

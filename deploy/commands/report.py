@@ -16,7 +16,7 @@ from deploy import terminal, terminal_report
 from deploy.commands import running
 from shared import database, errors, whole_file
 from shared.stepfi.settings import Settings
-from sweeper import page, records, told, words
+from sweeper import page, records, runs, told, words
 from sweeper.records import Record
 
 REQUIRED = ("database.url",)
@@ -110,5 +110,5 @@ async def _say_what_came_after(engine: AsyncEngine, record: Record) -> None:
     newest = (await records.last(engine, limit=1))[0]
     if newest.started_at <= record.started_at:
         return
-    how = "goes on" if newest.status == records.RUNNING else f"has no report: {newest.reason}"
+    how = "goes on" if newest.status == runs.RUNNING else f"has no report: {newest.reason}"
     running.complain(f"this is the last run with a report; run {newest.run_id}, which began later, {how}")

@@ -17,7 +17,7 @@ import migrations
 from deploy.commands import failures, sweep
 from shared import database, errors, metrics
 from shared.stepfi.settings import Settings
-from sweeper import gauges, history, records, schedule
+from sweeper import gauges, records, schedule
 from sweeper.report import Extent, Mode, Report, RunStatus
 
 log = structlog.get_logger()
@@ -78,7 +78,7 @@ class _Sweeps:
         """When to make up for a full sweep that came due while no process was there."""
         if Extent.FULL not in times:
             return None
-        past = await history.past(self._engine, extents={Extent.FULL}, modes=self._modes)
+        past = await records.past(self._engine, extents={Extent.FULL}, modes=self._modes)
         return schedule.missed(times[Extent.FULL], past, now=datetime.now(UTC))
 
     async def work(self, extent: Extent, since: datetime) -> None:
@@ -102,7 +102,7 @@ class _Sweeps:
             await self._ended(report)
 
     async def _was_made(self, extent: Extent, since: datetime) -> bool:
-        past = await history.past(self._engine, extents={extent, Extent.FULL}, modes=self._modes)
+        past = await records.past(self._engine, extents={extent, Extent.FULL}, modes=self._modes)
         return past.complete is not None and past.complete >= since
 
     async def _ended(self, report: Report) -> None:

@@ -18,7 +18,7 @@ from deploy import stack
 from shared import database as databases
 from shared import errors, session_lock
 from shared.settings import Database, EngineSettings, Network, Rpc
-from sweeper import history, lock, runs, session
+from sweeper import lock, records, runs, session
 from sweeper.report import Extent, Mode, Report, RunStatus
 from tests.integration.stream_parts import database_settings
 
@@ -209,8 +209,8 @@ class Place:
 
     async def recorded(self) -> list[tuple[str, str | None]]:
         """How `status` tells the runs, oldest first."""
-        async with databases.connect(self.settings.database, section="database") as engine, engine.connect() as one:
-            return [(ran.status, ran.reason) for ran in reversed(await history.last(one, limit=10))]
+        async with databases.connect(self.settings.database, section="database") as engine:
+            return [(ran.status, ran.reason) for ran in reversed(await records.last(engine, limit=10))]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from deploy import stack
 from shared import errors
-from sweeper import undo
+from sweeper import records, undo
 from sweeper.journal import Journal
 from sweeper.model import Finding, Outcome
 from sweeper.report import Extent, Mode
@@ -133,7 +133,7 @@ async def test_an_undo_that_died_is_settled_and_then_done(app: App, monkeypatch:
 
 async def test_a_run_is_found_by_a_beginning_that_is_its_own(app: App) -> None:
     first = await app.begin()
-    assert await undo._find(app.own, str(first)[:8].upper()) == first
+    assert (await records.find(app.own, str(first)[:8].upper())).run_id == first
     twin = uuid.UUID(str(first)[:-1] + ("0" if str(first)[-1] != "0" else "1"))
     async with app.own.begin() as connection:
         statement = (
@@ -141,5 +141,5 @@ async def test_a_run_is_found_by_a_beginning_that_is_its_own(app: App) -> None:
             "SELECT :twin, mode, extent, status, now() FROM recon.runs"
         )
         await connection.execute(text(statement), {"twin": twin})
-    with pytest.raises(errors.PlanRefused, match="several runs"):
-        await undo._find(app.own, str(first)[:8])
+    with pytest.raises(errors.RunUnknown, match="several runs"):
+        await records.find(app.own, str(first)[:8])

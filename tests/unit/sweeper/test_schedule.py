@@ -11,7 +11,7 @@ from shared import errors
 from shared.settings import Schedule
 from shared.stepfi.settings import Settings
 from sweeper import cron, schedule
-from sweeper.history import Past
+from sweeper.records import Past
 from sweeper.report import Extent
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
