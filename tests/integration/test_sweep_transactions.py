@@ -1,146 +1,25 @@
 """Pending transactions on a real PostgreSQL, against nodes that play the recorded story."""
 
-import asyncio
-import json
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import cache
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import AsyncIterator
 
-import asyncpg
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from deploy import localnet
-from deploy.demo.app import chain, chain_truth, drift, envelopes, rows, scene, schema
-from deploy.localnet import faults
-from migrations import runner
-from shared import database, rpc
-from shared.coverage_store import Watermark
-from shared.settings import Database, Sweep
-from streams import fact_partitions
-from sweeper import app_access, app_schema, lock, plan, repair, runs
-from sweeper.context import Context
+from deploy.demo.app import envelopes, rows
+from shared.settings import Sweep
+from sweeper import lock, plan, repair, runs
 from sweeper.journal import Journal
-from sweeper.model import Answer, Both, Finding, Outcome
+from sweeper.model import Answer, Both, Outcome
 from sweeper.stepfi import transactions
 from sweeper.stepfi.settlement import Rule
-from sweeper.stepfi.transactions import Transactions
-from tests import stepfi_frames
 from tests.integration.stream_parts import database_settings
-
-STORY = "story-real.jsonl.gz"
-HISTORY = Path(__file__).parents[1] / "vectors" / STORY
-PENDING = tuple(sorted(name for name in drift.ALL if name.startswith("pending_")))
-# The drift's envelopes were built 3 h before the tip and ended 5 min later; a proof has to reach back 1 h more. 5 s a ledger.
-ENOUGH, TOO_LITTLE, BEFORE_THE_END = 2_900, 2_800, 2_200
-"""Ledgers that a node keeps so that a proof is possible, just not possible; and by which one lags that knows no end yet."""
-
-
-@cache
-def truth() -> chain.ChainTruth:
-    return chain_truth.truth_at(HISTORY)
-
-
-@dataclass
-class App:
-    """The application's database, chaintrue's own beside it, and the subject under test."""
-
-    connection: asyncpg.Connection
-    engine: AsyncEngine
-    subject: Transactions
-    url: str
-
-    async def context(self, client: rpc.Client, *, closed_at: int | None = None) -> Context:
-        async with app_access.transaction(self.engine) as connection:
-            table = await app_schema.read_table(connection, "transactions")
-        return Context(
-            chain=self.engine,
-            app=self.engine,
-            rpc=client,
-            passphrase=truth().passphrase,
-            scope="test",
-            settings=Sweep(),
-            lock=cast("lock.Alone", None),  # a repair is given one
-            watermark=Watermark(truth().ledger, closed_at),
-            now=datetime(2026, 8, 1, tzinfo=UTC),
-            tables={"transactions": app_schema.require(table, "transactions", self.subject.required)},
-            subjects={"transactions": self.subject},
-        )
-
-    async def survey(self, context: Context) -> list[Finding]:
-        return [finding async for finding in self.subject.survey(context)]
-
-    async def inject(self, *names: str) -> dict[str, scene.Expected]:
-        injections = await drift.inject(self.connection, truth(), names)
-        return {injection.name: injection.findings[0] for injection in injections}
-
-    async def add(self, **columns: Any) -> str:
-        """A pending deposit, submitted as early as the drift's."""
-        at = truth().closed_at - timedelta(hours=3)
-        row = {"id": uuid.uuid4(), "user_wallet": "G", "status": "pending", "xdr": "", "submitted_at": at} | columns
-        places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
-        await self.connection.execute(f"INSERT INTO transactions ({', '.join(row)}) VALUES ({places})", *row.values())
-        return str(row["id"])
-
-    async def row(self, row_id: str) -> dict[str, Any]:
-        return dict(await self.connection.fetchrow("SELECT * FROM transactions WHERE id = $1", row_id))
-
-    async def store_events(self, tx_hash: str) -> None:
-        """What the stream would have stored of the transaction."""
-        history = stepfi_frames.History(STORY)
-        for event in history.events():
-            if event.tx_hash == tx_hash:
-                for fact in history.application.facts_of_event(event):
-                    await self.connection.execute(
-                        "INSERT INTO chain.facts (key, position, kind, tx_hash, body) VALUES ($1, $2, $3, $4, $5)",
-                        fact.key, fact.position, fact.kind, fact.tx_hash, fact.body,
-                    )  # fmt: skip
+from tests.integration.transaction_parts import PENDING, App, asking, node, opened, rules, truth
 
 
 @pytest.fixture
 async def app(database: str) -> AsyncIterator[App]:
-    await schema.create(database)
-    async with AsyncExitStack() as stack:
-        engine = await stack.enter_async_context(connected(database))
-        await runner.upgrade(engine)
-        history = stepfi_frames.History(STORY)
-        async with engine.begin() as connection:
-            for number in {
-                ledger // fact_partitions.LEDGERS for ledger in (history.start, history.last, truth().ledger)
-            }:
-                await fact_partitions.make(connection, number)
-        connection = await asyncpg.connect(database)
-        stack.push_async_callback(connection.close)
-        await rows.insert(connection, rows.build(truth()))
-        yield App(connection, engine, Transactions(), database)
-
-
-@asynccontextmanager
-async def connected(url: str) -> AsyncIterator[AsyncEngine]:
-    async with database.connect(Database.model_validate({"url": url}), section="database") as engine:
-        yield engine
-
-
-@asynccontextmanager
-async def asking(*nets: localnet.Localnet) -> AsyncIterator[rpc.Client]:
-    settings: dict[str, Any] = {"requests_per_second": 1000, "cooldown_seconds": 0.2, "max_attempts": 2}
-    async with rpc.Client(urls=[net.url for net in nets], passphrase=truth().passphrase, **settings) as client:
-        yield client
-
-
-@asynccontextmanager
-async def node(**settings: Any) -> AsyncIterator[localnet.Localnet]:
-    async with localnet.serve(history=HISTORY, **({"retention": None} | settings)) as net:
-        yield net
-
-
-def rules(findings: Sequence[Finding]) -> list[str]:
-    return [finding.evidence["rule"] for finding in findings]
+    async with opened(database) as app:
+        yield app
 
 
 async def test_every_injection_is_found_with_its_outcome_and_nothing_else(app: App) -> None:
@@ -415,122 +294,3 @@ async def test_many_rows_in_pages(app: App, monkeypatch: pytest.MonkeyPatch) -> 
         assert {finding.row_id for finding in findings} == ids
         assert len(findings) == len(ids)
         assert {finding.row_id for finding in await app.subject.look_again(context, findings)} == ids
-
-
-class TestNodes:
-    async def test_a_node_whose_range_does_not_reach_back(self, app: App) -> None:
-        await app.inject("pending_expired")
-        async with node(retention=TOO_LITTLE) as short, asking(short) as client:
-            [finding] = await app.survey(await app.context(client))
-        assert (finding.answer, *rules([finding])) == (Answer.UNKNOWN, Rule.OUT_OF_REACH)
-        assert finding.evidence["oldest_ledger"] == short.oldest_ledger
-
-    async def test_the_next_node_reaches_back(self, app: App) -> None:
-        await app.inject("pending_expired", "pending_though_failed")
-        async with node(retention=TOO_LITTLE) as short, node(retention=None) as long, asking(short, long) as client:
-            findings = await app.survey(await app.context(client))
-        assert [finding.update["status"] for finding in findings] == ["failed", "failed"]
-        assert {finding.evidence["node"] for finding in findings} == {long.url}
-
-    async def test_just_enough_history(self, app: App) -> None:
-        await app.inject("pending_expired")
-        async with node(retention=ENOUGH) as net, asking(net) as client:
-            [finding] = await app.survey(await app.context(client))
-        assert (finding.answer, *rules([finding])) == (Answer.ABSENT, Rule.EXPIRED)
-        assert net.requests["getTransaction"] == 2
-
-    async def test_the_range_moves_on_between_the_two_answers(self, app: App) -> None:
-        await app.inject("pending_expired")
-        moving: set[asyncio.Task[None]] = set()
-        async with node(retention=ENOUGH) as net, asking(net) as client:
-
-            def hook(method: str) -> faults.Fault | None:
-                if method != "getTransaction" or net.requests[method] < 2 or moving:
-                    return None
-                moving.add(asyncio.create_task(net.advance_to(net.latest_ledger + ENOUGH - TOO_LITTLE)))
-                return faults.slow(0.2)  # time for the ledgers to close
-
-            net.fault = hook
-            [finding] = await app.survey(await app.context(client))
-        assert moving
-        assert (finding.answer, *rules([finding])) == (Answer.UNKNOWN, Rule.TOLD_ONCE)
-
-    async def test_a_lagging_node_proves_nothing(self, app: App) -> None:
-        await app.inject("pending_expired")
-        async with node(tip=truth().ledger - BEFORE_THE_END) as late, asking(late) as client:
-            context = await app.context(client, closed_at=int(truth().closed_at.timestamp()))
-            [finding] = await app.survey(context)
-            assert (finding.answer, *rules([finding])) == (Answer.UNKNOWN, Rule.NOT_OVER_THERE)
-            # As far as anybody knows the envelope may still be included: pending is the truth.
-            assert await app.survey(await app.context(client)) == []
-            await late.advance_to(truth().ledger)
-            [finding] = await app.survey(await app.context(client))
-            assert finding.answer is Answer.ABSENT
-
-    async def test_the_second_answer_is_refused(self, app: App) -> None:
-        await app.inject("pending_expired")
-        async with node() as net, asking(net) as client:
-            net.fault = lambda method: (
-                faults.unavailable() if method == "getTransaction" and net.requests[method] > 1 else None
-            )
-            context = await app.context(client)
-            [finding] = await app.survey(context)
-        assert (finding.answer, *rules([finding])) == (Answer.UNKNOWN, Rule.TOLD_ONCE)
-        assert "503" in finding.words
-        assert context.chain_was_asked
-
-
-class TestUnreachable:
-    async def test_a_row_is_unknown_and_the_survey_says_that_it_could_not_ask(self, app: App) -> None:
-        planned = await app.inject(*PENDING)
-        async with node() as net, asking(net) as client:
-            net.fault = lambda _: faults.unavailable()
-            context = await app.context(client)
-            findings = await app.survey(context)
-        assert len(findings) == len(planned)
-        assert {finding.answer for finding in findings} == {Answer.UNKNOWN}
-        assert set(rules(findings)) == {Rule.NO_ANSWER}
-        assert all(finding.evidence["troubles"] for finding in findings)
-        assert not context.chain_was_asked
-        assert context.compared["transactions"].expected_rows == 0
-
-    async def test_nobody_is_asked_for_ever(self, app: App) -> None:
-        for number in range(60):
-            await app.add(transaction_hash=f"{number:064x}")
-        async with node() as net, asking(net) as client:
-            net.fault = lambda _: faults.unavailable()
-            findings = await app.survey(await app.context(client))
-            assert len(findings) == 60
-            assert sum(net.requests.values()) < 60
-        assert any("was not asked any more" in finding.words for finding in findings)
-
-    async def test_a_stored_event_is_a_success_without_any_node(self, app: App) -> None:
-        hashes = {event.tx_hash for event in stepfi_frames.History(STORY).events()}
-        row_id, row = next(
-            (row_id, row)
-            for row_id, row in rows.build(truth())["transactions"].items()
-            if row["status"] == "success" and row["transaction_hash"] in hashes
-        )
-        await app.store_events(str(row["transaction_hash"]))
-        await app.connection.execute(
-            "UPDATE transactions SET status = 'pending', completed_at = NULL WHERE id = $1", row_id
-        )
-        async with node() as net, asking(net) as client:
-            net.fault = lambda _: faults.unavailable()
-            [finding] = await app.survey(await app.context(client))
-        assert (finding.answer, *rules([finding])) == (Answer.CONFIRMED, Rule.EVENT)
-        assert (finding.update["status"], finding.update["completed_at"]) == ("success", row["completed_at"])
-        assert finding.evidence["ledger"] == json.loads(str(row["result"]))["ledger"]
-
-    async def test_an_event_of_fees_is_no_success(self, app: App) -> None:
-        tx_hash = "ef" * 32
-        await app.add(transaction_hash=tx_hash)
-        for order, operation in ((0, 0), (5, 4095), ((1 << 20) - 1, 0)):
-            at = f"{truth().ledger << 32 | order << 12 | operation:019d}-{0:010d}"
-            await app.connection.execute(
-                "INSERT INTO chain.facts (key, position, kind, tx_hash, body) VALUES ('fee', $1, 'fee', $2, '{}')",
-                at, tx_hash,
-            )  # fmt: skip
-        async with node() as net, asking(net) as client:
-            [finding] = await app.survey(await app.context(client))
-        assert rules([finding]) == [Rule.FOREIGN_ENVELOPE]
