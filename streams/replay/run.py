@@ -24,6 +24,7 @@ from streams.replay.follow import Applying, Follower, live_offsets
 from streams.replay.outcome import Outcome
 from streams.replay.shadow import REPLACED, SHADOW
 from streams.replay.source import Source, check_extent
+from streams.replay.stopping import stopped_is_stopped
 
 STATEMENT_SECONDS = 12 * 3600
 """An index over a long history takes its time. Ctrl-C ends the statement with the command."""
@@ -56,6 +57,7 @@ async def run(
     settings.require("network.passphrase", "kafka.bootstrap_servers", "database.url")
     await topic.verify(settings.kafka)
     async with AsyncExitStack() as stack:
+        stack.enter_context(stopped_is_stopped())
         engine = await stack.enter_async_context(_sessions(settings))
         connection = await stack.enter_async_context(exchange.alone(engine))
         if swap:
