@@ -18,7 +18,7 @@
     ├── FrameInvalid         a Kafka record that is no frame (stops the worker: skipping it would break coverage)
     ├── FactsDetached        facts that are needed lie in a partition that was detached
     ├── ReplayRefused        a replay cannot be done, or its tables cannot take the place of the live ones
-    ├── OffsetGap            Kafka delivered a record beyond the one that is due
+    ├── OffsetGap            Kafka delivered a record beyond the one that is due, or none though the log has it
     ├── AlreadyRunning       another process does this already
     ├── LockLost             the database took our lock back, so another process may do it by now
     ├── PlanRefused          a plan or a run cannot be applied or undone here, or not any more
@@ -134,6 +134,11 @@ class ReplayRefused(ChaintrueError):
 
 class OffsetGap(ChaintrueError):
     """Kafka delivered a record beyond the one that is due next."""
+
+    def __init__(self, message: str | None = None, *, cure: str | None = None, due: tuple[int, int] | None = None) -> None:
+        """`due` is the partition and the offset that were waited for: where the log still has it, it can be asked for anew."""
+        super().__init__(message, cure=cure)
+        self.due = due
 
 
 class AlreadyRunning(ChaintrueError):

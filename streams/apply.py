@@ -195,6 +195,7 @@ def due_of(records: Sequence[Record], *, expected: int, partition: int) -> list[
                 f"partition {partition} delivered offset {record.offset} where {wanted} is due: "
                 "records between them are lost, or this database belongs to another topic",
                 cure="point CHAINTRUE_DATABASE__URL and CHAINTRUE_KAFKA__TOPIC at what belongs together",
+                due=(partition, wanted),
             )
         if record.offset == wanted:
             due.append(record)

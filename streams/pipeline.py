@@ -52,6 +52,12 @@ class Pipeline:
         self._applies = applies
         self._on_applied = on_applied
         self._retry_seconds = retry_seconds
+        self._in_work = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether all batches that were given are applied."""
+        return not self._in_work
 
     async def run(self, batches: AsyncIterator[tuple[int, Sequence[Record]]]) -> None:
         """Until the batches end, or the first failure: of the decoding, of the applying, or of what gives the batches."""
@@ -72,12 +78,14 @@ class Pipeline:
         self, batches: AsyncIterator[tuple[int, Sequence[Record]]], decoded: "asyncio.Queue[Batch | None]"
     ) -> None:
         async for partition, records in batches:
+            self._in_work += 1
             await decoded.put(await asyncio.to_thread(self._applies.prepare, partition, records))
         await decoded.put(None)
 
     async def _write_all(self, decoded: "asyncio.Queue[Batch | None]") -> None:
         while (batch := await decoded.get()) is not None:
             self._on_applied(batch.partition, await self._write(batch))
+            self._in_work -= 1
 
     async def _write(self, batch: Batch) -> Applied:
         """One transaction, tried again while PostgreSQL is away."""

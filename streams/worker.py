@@ -9,21 +9,18 @@ An error of the applier ends the worker. Faust would start the agent anew with t
 
 import asyncio
 import contextlib
-import logging
 import tempfile
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
-import faust
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
-from faust.app.base import BootStrategy
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import errors, kafka
 from shared.settings import Kafka
-from streams import alignment, credentials, topic
+from streams import alignment, faust_app, standstill, topic
 from streams.apply import Applied, Record
 from streams.pipeline import RETRY_SECONDS, Applies, Pipeline
 
@@ -33,21 +30,8 @@ TAKE_RECORDS = 64
 TAKE_SECONDS = 0.1
 BATCH_BYTES = 4 * 1024 * 1024
 """Records are applied in transactions of at most this size; a single record may be larger."""
-BUFFER_RECORDS = 64
 COMMIT_SECONDS = 1.0
 STOP_SECONDS = 5.0
-
-
-class _ConsumerOnly(BootStrategy):
-    """The worker consumes: no producer, no web server."""
-
-    enable_kafka_producer = False
-    enable_web = False
-
-
-class _App(faust.App):
-    BootStrategy = _ConsumerOnly
-    logger = logging.getLogger("faust.chaintrue")  # else it would speak as this module, and as loud
 
 
 def batches(records: Sequence[Record], *, limit: int = BATCH_BYTES) -> Iterator[list[Record]]:
@@ -100,9 +84,28 @@ class Worker:
         self._retry_seconds = retry_seconds
         self._applied: dict[int, int] = {}
         self._committed: dict[int, int] = {}
+        self._pipeline: Pipeline | None = None
+        self._left_behind = False
 
     async def run(self) -> None:
-        """Raises what ended the worker: FrameInvalid, OffsetGap, TopicInvalid, DatabaseUnreachable, KafkaUnreachable."""
+        """Raises what ended the worker: FrameInvalid, OffsetGap, TopicInvalid, DatabaseUnreachable, KafkaUnreachable.
+
+        A record that was not delivered though the log has it is no reason: the worker joins its group anew, which then delivers
+        from the offset that PostgreSQL waits for. Where that one is missed twice, it ends.
+        """
+        missed: set[tuple[int, int]] = set()
+        while True:
+            try:
+                await self._live()
+            except errors.OffsetGap as gap:
+                if gap.due is None or gap.due in missed or self._left_behind:
+                    raise
+                missed.add(gap.due)
+                log.warning("a record that is due was not delivered; joining the group anew", why=str(gap.args[0]))
+
+    async def _live(self) -> NoReturn:
+        """From joining the group to the first error."""
+        self._applied, self._committed, self._pipeline = {}, {}, None
         partitions = await topic.verify(self._settings)
         await alignment.align(self._settings, self._engine, partitions=partitions)
         consumed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -125,28 +128,9 @@ class Worker:
         raise errors.ChaintrueError("the worker ended though nobody stopped it")
 
     def _app(self, directory: str, consumed: "asyncio.Future[None]") -> Any:
-        settings = self._settings
-        app = _App(
-            settings.group,
-            broker=[f"aiokafka://{server}" for server in kafka.servers(settings)],
-            broker_credentials=credentials.of(settings),
-            datadir=directory,
-            autodiscover=False,
-            processing_guarantee="at_least_once",
-            consumer_auto_offset_reset="earliest",
-            consumer_max_fetch_size=kafka.MAX_MESSAGE_BYTES,
-            stream_buffer_maxsize=BUFFER_RECORDS,
-            stream_wait_empty=False,
-            broker_session_timeout=settings.session_timeout_seconds,
-            broker_heartbeat_interval=settings.session_timeout_seconds / 3,
-            broker_request_timeout=max(settings.timeout_seconds, settings.session_timeout_seconds + 1),
-            topic_disable_leader=True,
-            topic_allow_declare=False,
-            web_enabled=False,
-        )
-        frames = app.topic(settings.topic, value_type=bytes, value_serializer="raw", key_serializer="raw", acks=False)
+        app = faust_app.make(self._settings, directory=directory)
 
-        @app.agent(frames, concurrency=1, name="apply")
+        @app.agent(faust_app.frames(app, self._settings), concurrency=1, name="apply")
         async def apply(stream: Any) -> None:
             # In a task of its own: an error is kept for run(), and Faust, which would start the agent anew, never sees it.
             consuming = asyncio.ensure_future(self._consume(stream))
@@ -165,21 +149,28 @@ class Worker:
             await app.start()
         log.info("the worker is running", group=self._settings.group, topic=self._settings.topic)
         stopped = asyncio.ensure_future(app.wait_until_stopped())
+        watching = asyncio.ensure_future(standstill.watch(app, self._engine, idle=self._idle))
         try:
-            while not stopped.done():
+            while not (stopped.done() or watching.done()):
                 await self._commit(app)
-                await asyncio.wait({stopped}, timeout=COMMIT_SECONDS)
+                await asyncio.wait({stopped, watching}, timeout=COMMIT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await _cancel(stopped)
+            await _cancel(watching)
+        if not watching.cancelled():
+            watching.result()
         if isinstance(app.crash_reason, KafkaError):
             raise kafka.unreachable(self._settings, app.crash_reason)
         if app.crash_reason is not None:
             raise app.crash_reason
 
     async def _consume(self, stream: Any) -> None:
-        pipeline = Pipeline(self._applier, on_applied=self._note, retry_seconds=self._retry_seconds)
+        self._pipeline = Pipeline(self._applier, on_applied=self._note, retry_seconds=self._retry_seconds)
         async with contextlib.aclosing(stream.noack_take(TAKE_RECORDS, within=TAKE_SECONDS)) as taken:
-            await pipeline.run(_batches_of(taken))
+            await self._pipeline.run(_batches_of(taken))
+
+    def _idle(self) -> bool:
+        return self._pipeline is None or self._pipeline.idle
 
     def _note(self, partition: int, applied: Applied) -> None:
         self._applied[partition] = applied.next_offset
@@ -193,12 +184,9 @@ class Worker:
         }
         if not news:
             return
-        thread = app.consumer._thread  # the only way to Faust's Kafka client, which lives in a loop of its own
-        told = asyncio.run_coroutine_threadsafe(_tell(app, thread._ensure_consumer(), news), thread.thread_loop)
         try:
-            async with asyncio.timeout(STOP_SECONDS):
-                if await asyncio.wrap_future(told):
-                    self._committed |= {place.partition: offset for place, offset in news.items()}
+            if await faust_app.ask(app, lambda consumer: _tell(app, consumer, news), seconds=STOP_SECONDS):
+                self._committed |= {place.partition: offset for place, offset in news.items()}
         except (KafkaError, TimeoutError) as error:
             log.debug("Kafka did not take the offsets", error=type(error).__name__)
 
@@ -209,6 +197,7 @@ class Worker:
                     await self._commit(app)
                 await app.stop()
         except TimeoutError:
+            self._left_behind = True  # it may still be in the group
             log.warning("Faust did not stop in time; the process ends without it")
 
 

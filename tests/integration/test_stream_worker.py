@@ -2,45 +2,44 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 
 import pytest
-from aiokafka import TopicPartition
-from sqlalchemy import select, text, update
+from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from migrations import runner as migrations
 from shared import chain_tables, errors, frames, kafka, position, same_log
-from shared import database as databases
 from shared.settings import Kafka
-from streams import alignment, topic
+from streams import alignment
 from streams.apply import Applied, Applier, Batch, Record
-from streams.pipeline import Applies
-from streams.worker import Worker
 from tests import services
 from tests.integration import stream_parts as parts
-from tests.integration.stream_parts import NETWORK, PARTITION, Plain, until
+from tests.integration import worker_parts
+from tests.integration.stream_parts import PARTITION, until
+from tests.integration.worker_parts import (
+    FIRST,
+    applier,
+    committed,
+    event_keys,
+    pages_of,
+    reached,
+    running,
+    story,
+    worker,
+    write,
+)
 
-FIRST = 100
 AT = {"partition": PARTITION, "newest_fact": position.START}
 
 
 @pytest.fixture
 async def settings(kafka: services.RunningKafka, topic_name: str) -> Kafka:
-    settings = parts.kafka_settings(kafka.bootstrap_servers, topic_name)
-    await topic.ensure(settings)
-    return settings
+    return await worker_parts.fresh_topic(kafka.bootstrap_servers, topic_name)
 
 
 @pytest.fixture
 async def engine(database: str) -> AsyncIterator[AsyncEngine]:
-    async with databases.connect(parts.database_settings(database), section="database") as engine:
-        await migrations.upgrade(engine)
+    async with worker_parts.migrated(database) as engine:
         yield engine
-
-
-def applier(engine: AsyncEngine) -> Applier:
-    return Applier(engine=engine, applications=[Plain()], network=NETWORK)
 
 
 class Counting:
@@ -62,61 +61,6 @@ class Counting:
         applied = await self.inner.write(batch)
         self.applied += applied.applied_records
         return applied
-
-
-def worker(settings: Kafka, engine: AsyncEngine, applies: Applies, *, retry_seconds: float = 60) -> Worker:
-    return Worker(settings=settings, engine=engine, applier=applies, retry_seconds=retry_seconds)
-
-
-@asynccontextmanager
-async def running(subject: Worker) -> AsyncIterator["asyncio.Task[None]"]:
-    task = asyncio.create_task(subject.run())
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.wait({task}, timeout=15)
-        assert task.done()
-
-
-def story(pages: int, *, first: int = FIRST) -> list[frames.Frame]:
-    """An origin and so many pages of one ledger and one event each."""
-    start = parts.an_origin(first)
-    return [start, *pages_of(pages, first=first)]
-
-
-def pages_of(count: int, *, first: int) -> list[frames.Frame]:
-    return [
-        parts.a_page(position.end_of(ledger - 1), position.end_of(ledger), parts.an_event(ledger))
-        for ledger in range(first, first + count)
-    ]
-
-
-async def write(settings: Kafka, log: Sequence[frames.Frame]) -> None:
-    async with kafka.writer(settings) as writer:
-        await writer.write(PARTITION, log)
-
-
-async def reached(engine: AsyncEngine, offset: int, task: "asyncio.Task[None] | None" = None) -> None:
-    async def condition() -> bool:
-        if task is not None and task.done():
-            task.result()
-        return await same_log.next_offset(engine, partition=PARTITION) >= offset
-
-    await until(condition)
-
-
-async def committed(settings: Kafka) -> int | None:
-    async with kafka.consumer(settings, group=settings.group) as client:
-        offset: int | None = await client.committed(TopicPartition(settings.topic, PARTITION))
-        return offset
-
-
-async def event_keys(engine: AsyncEngine) -> list[str]:
-    facts = chain_tables.facts.c
-    async with engine.connect() as connection:
-        rows = await connection.execute(select(facts.key).where(facts.kind == "contract").order_by(facts.position))
-        return [row.key for row in rows]
 
 
 async def test_what_was_applied_is_committed_to_kafka_and_not_applied_again(settings: Kafka, engine: AsyncEngine):

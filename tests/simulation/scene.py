@@ -119,10 +119,17 @@ class Scene:
         return process.returncode or 0, stdout.decode(), stderr.decode()
 
     async def until(self, statement: str, *, seconds: float = SETTLE_SECONDS) -> None:
-        """Until the query gives a true value."""
-        async with asyncio.timeout(seconds):
-            while not (await tables.query(self.url, statement))[0][0]:  # noqa: ASYNC110 - of another process
-                await asyncio.sleep(0.1)
+        """Until the query gives a true value; where it does not, the failure tells what the processes said."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not (await tables.query(self.url, statement))[0][0]:  # noqa: ASYNC110 - of another process
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            standing = await tables.query(self.url, "SELECT partition, next_offset FROM chain.offsets")
+            said = [f"{name} said:\n{process.words()}" for name, process in self.processes.items()]
+            raise AssertionError(
+                "\n\n".join([f"not within {seconds:g} s: {statement}; offsets {standing}", *said])
+            ) from None
 
     async def settled(self) -> None:
         """Until all ledgers of the part are covered, and whatever asks for an observation has one."""

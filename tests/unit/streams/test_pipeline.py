@@ -97,3 +97,15 @@ async def test_what_does_not_pass_in_time_is_told_with_the_setting():
     applies.free.set()
     with pytest.raises(errors.DatabaseUnreachable, match="CHAINTRUE_DATABASE__URL"):
         await Pipeline(applies, on_applied=lambda *_: None, retry_seconds=0.3).run(batches(1, then_wait=True))
+
+
+async def test_it_is_idle_while_nothing_is_in_work():
+    applies = Applies()
+    pipeline = Pipeline(applies, on_applied=lambda *_: None)
+    seen = [pipeline.idle]
+    running = asyncio.create_task(pipeline.run(batches(3)))
+    await asyncio.sleep(0.1)
+    seen.append(pipeline.idle)
+    applies.free.set()
+    await running
+    assert [*seen, pipeline.idle] == [True, False, True]
