@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from deploy import localnet, stack
 from deploy.demo import processes
 from deploy.demo.app import chain, chain_truth, drift, rows, schema
 from tests import services
+from tests import warm as warm_start
 
 FINISH_SECONDS = 90
 
@@ -43,13 +44,14 @@ class World:
     truth: chain.ChainTruth
     app_url: str
     environment: dict[str, str] = field(default_factory=dict)
+    command: Sequence[str] = (processes.command(),)
 
     async def start(self, *arguments: str, **changes: str | None) -> asyncio.subprocess.Process:
         """`chaintrue …` with the environment changed: None takes a variable away."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("CHAINTRUE_")}
         wanted = self.environment | changes
         return await asyncio.create_subprocess_exec(
-            processes.command(),
+            *self.command,
             *arguments,
             env=inherited | {name: value for name, value in wanted.items() if value is not None},
             stdout=asyncio.subprocess.PIPE,
@@ -130,12 +132,13 @@ async def deployment(
     postgres: stack.Databases,
     history: Path,
     *,
+    command: Sequence[str] = (processes.command(),),
     retention: int | None = None,
     tip: int | None = None,
 ) -> AsyncIterator[World]:
     """A history played to `tip` (its end), an application whose rows agree with its end; nothing of chaintrue has run yet.
 
-    `retention`: how many ledgers the node keeps (all).
+    `command` is what is run as `chaintrue` (the installed one); `retention`: how many ledgers the node keeps (all).
     """
     name = uuid.uuid4().hex
     own, app = await postgres.create_database(f"own_{name}"), await postgres.create_database(f"app_{name}")
@@ -167,13 +170,16 @@ async def deployment(
                 "CHAINTRUE_STEPFI__VENDOR_REGISTRY": contracts["vendors"],
                 "CHAINTRUE_STEPFI__PARAMETERS": contracts["parameters"],
             },
+            command,
         )
 
 
 @asynccontextmanager
-async def drifted(kafka: services.RunningKafka, postgres: stack.Databases) -> AsyncIterator[World]:
+async def drifted(
+    kafka: services.RunningKafka, postgres: stack.Databases, *, command: Sequence[str]
+) -> AsyncIterator[World]:
     """The story, indexed to its end by a stream that has ended; the application drifted since."""
-    async with deployment(kafka, postgres, localnet.STORY) as world:
+    async with deployment(kafka, postgres, localnet.STORY, command=command) as world:
         assert (await world.run("migrate")).code == 0
         async with world.streaming():
             reached = await world.run("status", "--wait-ledger", str(world.truth.ledger), "--timeout", "80")
@@ -188,7 +194,14 @@ async def drifted(kafka: services.RunningKafka, postgres: stack.Databases) -> As
 
 
 @pytest.fixture(scope="session")
+async def warm() -> AsyncIterator[Sequence[str]]:
+    """What stands for `chaintrue` where its start is not what is tested."""
+    async with warm_start.command() as argv:
+        yield argv
+
+
+@pytest.fixture(scope="session")
 async def world(kafka: services.RunningKafka, postgres: stack.Databases) -> AsyncIterator[World]:
-    """The hand-written story."""
+    """The hand-written story, and the command as it is installed."""
     async with deployment(kafka, postgres, localnet.STORY) as world:
         yield world

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +21,9 @@ from tests.postgres15 import postgres15
 
 
 @pytest.fixture(scope="module")
-async def mirror(kafka: services.RunningKafka, postgres: stack.Databases) -> AsyncIterator[World]:
+async def mirror(kafka: services.RunningKafka, postgres: stack.Databases, warm: Sequence[str]) -> AsyncIterator[World]:
     """A deployment whose tables are filled; each test brings an application's database of its own."""
-    async with deployment(kafka, postgres, localnet.STORY) as world:
+    async with deployment(kafka, postgres, localnet.STORY, command=warm) as world:
         assert (await world.run("migrate")).code == 0
         async with world.streaming():
             reached = await world.run("status", "--wait-ledger", str(world.truth.ledger), "--timeout", "60")

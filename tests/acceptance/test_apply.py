@@ -2,7 +2,7 @@
 
 import json
 import stat
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ ANOTHER = "CDFACCFOC7NVBRN5S476473YZXYC6MTECISBM6J2YIM74IOZ4K74TYJP"
 
 
 @pytest.fixture(scope="module")
-async def world(kafka: services.RunningKafka, postgres: stack.Databases) -> AsyncIterator[World]:
+async def world(kafka: services.RunningKafka, postgres: stack.Databases, warm: Sequence[str]) -> AsyncIterator[World]:
     """The story, indexed; the application drifted."""
-    async with drifted(kafka, postgres) as world:
+    async with drifted(kafka, postgres, command=warm) as world:
         yield world
 
 

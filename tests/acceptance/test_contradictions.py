@@ -1,6 +1,6 @@
 """Our own tables are wrong: the chain says so, the log mends them, and the application is never made to agree with a mistake."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import asyncpg
@@ -17,9 +17,9 @@ LATER = 20
 
 
 @pytest.fixture(scope="module")
-async def mirror(kafka: services.RunningKafka, postgres: stack.Databases) -> AsyncIterator[World]:
+async def mirror(kafka: services.RunningKafka, postgres: stack.Databases, warm: Sequence[str]) -> AsyncIterator[World]:
     """A deployment whose stream has read and observed everything, and was stopped."""
-    async with deployment(kafka, postgres, localnet.STORY) as world:
+    async with deployment(kafka, postgres, localnet.STORY, command=warm) as world:
         assert (await world.run("migrate")).code == 0
         async with world.streaming():
             await reach(world, world.truth.ledger)

@@ -1,7 +1,7 @@
 """`chaintrue doctor` as a user runs it: all is well, or each trouble is named with its cure, and all else is looked at, too."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -17,9 +17,9 @@ APP = "CHAINTRUE_APP_DATABASE__URL"
 
 
 @pytest.fixture(scope="module")
-async def well(kafka: services.RunningKafka, postgres: stack.Databases) -> AsyncIterator[World]:
+async def well(kafka: services.RunningKafka, postgres: stack.Databases, warm: Sequence[str]) -> AsyncIterator[World]:
     """A deployment that is ready to run, its application reached by the role of `deploy/roles`."""
-    async with deployment(kafka, postgres, localnet.STORY) as world:
+    async with deployment(kafka, postgres, localnet.STORY, command=warm) as world:
         assert (await world.run("migrate")).code == 0
         name = f"role_{uuid.uuid4().hex[:12]}"
         world.environment[APP] = await app_role.create(world.app_url, name=name)

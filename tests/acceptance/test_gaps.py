@@ -1,7 +1,7 @@
 """Ledgers that were missed: filled where the node still holds them, superseded by the state of now where it does not."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ async def status(world: World) -> Any:
 
 
 @pytest.fixture
-async def story(kafka: services.RunningKafka, postgres: stack.Databases) -> AsyncIterator[World]:
-    async with deployment(kafka, postgres, localnet.STORY) as world:
+async def story(kafka: services.RunningKafka, postgres: stack.Databases, warm: Sequence[str]) -> AsyncIterator[World]:
+    async with deployment(kafka, postgres, localnet.STORY, command=warm) as world:
         assert (await world.run("migrate")).code == 0
         yield world
 
@@ -54,10 +54,12 @@ async def test_what_lies_before_the_start_is_filled_and_what_no_node_holds_is_su
 
 
 async def test_an_outage_longer_than_the_node_remembers_is_mended_from_entries(
-    kafka: services.RunningKafka, postgres: stack.Databases
+    kafka: services.RunningKafka,
+    postgres: stack.Databases,
+    warm: Sequence[str],
 ) -> None:
     history = VECTORS / "random-1.jsonl.gz"
-    async with deployment(kafka, postgres, history, retention=30_000, tip=3_600_000) as world:
+    async with deployment(kafka, postgres, history, retention=30_000, tip=3_600_000, command=warm) as world:
         assert (await world.run("migrate")).code == 0
         async with world.streaming():
             await reach(world, 3_600_000)

@@ -1,7 +1,7 @@
 """Whole random histories: a mirror without findings, then every injection found, exactly, and repaired where policy allows."""
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,12 @@ Key = tuple[str, str, str | None]
 
 @pytest.mark.parametrize("name", ["random-1.jsonl.gz", "random-archive-6.jsonl.gz"])
 async def test_every_injection_is_found_and_nothing_else(
-    kafka: services.RunningKafka, postgres: stack.Databases, name: str
+    kafka: services.RunningKafka,
+    postgres: stack.Databases,
+    name: str,
+    warm: Sequence[str],
 ) -> None:
-    async with deployment(kafka, postgres, VECTORS / name) as world:
+    async with deployment(kafka, postgres, VECTORS / name, command=warm) as world:
         assert (await world.run("migrate")).code == 0
         stream = await world.start("stream")
         try:

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,8 +77,8 @@ class Trial:
 
 
 @pytest.fixture(scope="module")
-async def court(kafka: services.RunningKafka, postgres: stack.Databases) -> AsyncIterator[Court]:
-    async with deployment(kafka, postgres, HISTORY) as world:
+async def court(kafka: services.RunningKafka, postgres: stack.Databases, warm: Sequence[str]) -> AsyncIterator[Court]:
+    async with deployment(kafka, postgres, HISTORY, command=warm) as world:
         assert (await world.run("migrate")).code == 0
         async with world.streaming():
             reached = await world.run("status", "--json", "--wait-ledger", str(world.truth.ledger), "--timeout", "80")

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ HISTORY = Path(__file__).parents[1] / "vectors" / "random-1.jsonl.gz"
 
 
 @pytest.fixture(scope="module")
-async def filled(kafka: services.RunningKafka, postgres: stack.Databases) -> AsyncIterator[World]:
+async def filled(kafka: services.RunningKafka, postgres: stack.Databases, warm: Sequence[str]) -> AsyncIterator[World]:
     """Everything indexed and observed, by a stream that goes on to the end of the file's tests."""
-    async with deployment(kafka, postgres, HISTORY) as world:
+    async with deployment(kafka, postgres, HISTORY, command=warm) as world:
         assert (await world.run("migrate")).code == 0
         empty = await world.run("replay")
         assert (empty.code, "no record was applied yet" in " ".join(empty.stdout.split())) == (0, True), empty.stderr

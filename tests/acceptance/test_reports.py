@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import asyncpg
@@ -19,9 +19,9 @@ SECRET = "s3cret-of-the-receiver"
 
 
 @pytest.fixture(scope="module")
-async def told(kafka: services.RunningKafka, postgres: stack.Databases) -> AsyncIterator[World]:
+async def told(kafka: services.RunningKafka, postgres: stack.Databases, warm: Sequence[str]) -> AsyncIterator[World]:
     """A deployment of this file's own."""
-    async with deployment(kafka, postgres, localnet.STORY) as world:
+    async with deployment(kafka, postgres, localnet.STORY, command=warm) as world:
         yield world
 
 

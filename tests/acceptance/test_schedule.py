@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import aiohttp
 import pytest
@@ -18,9 +18,9 @@ RAN = "SELECT EXISTS (SELECT FROM recon.runs WHERE status {})"
 
 
 @pytest.fixture(scope="module")
-async def place(kafka: services.RunningKafka, postgres: stack.Databases) -> AsyncIterator[World]:
+async def place(kafka: services.RunningKafka, postgres: stack.Databases, warm: Sequence[str]) -> AsyncIterator[World]:
     """A deployment that is migrated; nothing was indexed."""
-    async with deployment(kafka, postgres, localnet.STORY) as world:
+    async with deployment(kafka, postgres, localnet.STORY, command=warm) as world:
         ended = await world.run("migrate")
         assert ended.code == 0, ended.stderr
         yield world

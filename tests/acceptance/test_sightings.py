@@ -1,6 +1,6 @@
 """What a sweep remembers of the sweeps before it: how long a row drifts, and that it was repaired again and again."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import asyncpg
@@ -14,9 +14,9 @@ HOUR = {"CHAINTRUE_SWEEP__SETTLE_SECONDS": "3600"}
 
 
 @pytest.fixture(scope="module")
-async def mirror(kafka: services.RunningKafka, postgres: stack.Databases) -> AsyncIterator[World]:
+async def mirror(kafka: services.RunningKafka, postgres: stack.Databases, warm: Sequence[str]) -> AsyncIterator[World]:
     """A deployment whose stream has read and observed everything, and was stopped."""
-    async with deployment(kafka, postgres, localnet.STORY) as world:
+    async with deployment(kafka, postgres, localnet.STORY, command=warm) as world:
         assert (await world.run("migrate")).code == 0
         async with world.streaming():
             reached = await world.run("status", "--json", "--wait-ledger", str(world.truth.ledger), "--timeout", "80")

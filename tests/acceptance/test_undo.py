@@ -1,7 +1,7 @@
 """Runs taken back, to the byte, with the chain out of reach. The tests run in their order."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import asyncpg
@@ -20,8 +20,8 @@ Dump = dict[str, list[str]]
 
 
 @pytest.fixture(scope="module")
-async def world(kafka: services.RunningKafka, postgres: stack.Databases) -> AsyncIterator[World]:
-    async with drifted(kafka, postgres) as world:
+async def world(kafka: services.RunningKafka, postgres: stack.Databases, warm: Sequence[str]) -> AsyncIterator[World]:
+    async with drifted(kafka, postgres, command=warm) as world:
         yield world
 
 
