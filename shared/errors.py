@@ -135,7 +135,9 @@ class ReplayRefused(ChaintrueError):
 class OffsetGap(ChaintrueError):
     """Kafka delivered a record beyond the one that is due next."""
 
-    def __init__(self, message: str | None = None, *, cure: str | None = None, due: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, message: str | None = None, *, cure: str | None = None, due: tuple[int, int] | None = None
+    ) -> None:
         """`due` is the partition and the offset that were waited for: where the log still has it, it can be asked for anew."""
         super().__init__(message, cure=cure)
         self.due = due
