@@ -3,12 +3,15 @@
 All processes die with the database (kill -9), so the group still counts its dead members, and two workers come back at once.
 """
 
+import asyncio
 from pathlib import Path
 
 import asyncpg
+from aiokafka import TopicPartition
 
+from shared import kafka
 from tests.simulation import scene, tables
-from tests.simulation.scene import SCALED_OUT, Part, Scene, Servers
+from tests.simulation.scene import SCALED_OUT, SETTLE_SECONDS, Part, Scene, Servers
 
 PLAY_SECONDS = 6.0
 
@@ -31,6 +34,15 @@ async def back_up(made: Scene) -> str:
     return f"{name}_backup"
 
 
+async def until_kafka_is_ahead(made: Scene, *, of: int) -> None:
+    """Workers tell Kafka each second what they applied: one that is killed before knows more than Kafka does."""
+    place = TopicPartition(made.kafka.topic, 0)
+    async with kafka.consumer(made.kafka, group=made.kafka.group) as client, asyncio.timeout(SETTLE_SECONDS):
+        client.assign([place])
+        while (await client.committed(place) or 0) <= of:  # noqa: ASYNC110 - of other processes
+            await asyncio.sleep(0.1)
+
+
 async def test_a_restored_database_is_brought_up_to_date(
     servers: Servers, part: Part, undisturbed: tables.Dump, tmp_path: Path
 ) -> None:
@@ -45,6 +57,7 @@ async def test_a_restored_database_is_brought_up_to_date(
         await made.start()
         await scene.play([net], part.ledgers[third:], seconds=PLAY_SECONDS)
         await made.settled()
+        await until_kafka_is_ahead(made, of=old + 20)
         await made.kill()
         (new,) = (await tables.offsets(made.url)).values()
         assert new > old + 20
