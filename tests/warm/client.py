@@ -10,6 +10,14 @@ import socket
 import sys
 
 
+def answer(connection: socket.socket) -> bytes:
+    """Four bytes; a server that is gone must not look like a process 0 or an exit code 0."""
+    found = connection.recv(4)
+    if len(found) < 4:
+        sys.exit("the server of tests.warm is gone")
+    return found
+
+
 def main(path: str, arguments: list[str]) -> None:
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(path)
@@ -18,14 +26,14 @@ def main(path: str, arguments: list[str]) -> None:
     body = json.dumps(request).encode()
     socket.send_fds(connection, [len(body).to_bytes(4)], [0, 1, 2])
     connection.sendall(body)
-    pid = int.from_bytes(connection.recv(4))
+    pid = int.from_bytes(answer(connection))
 
     def hand_on(number: int, _: object) -> None:
         os.kill(pid, number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, hand_on)
-    code = int.from_bytes(connection.recv(4), signed=True)
+    code = int.from_bytes(answer(connection), signed=True)
     if code < 0:
         signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)

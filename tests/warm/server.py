@@ -17,9 +17,17 @@ import socket
 import sys
 import types
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn, TypedDict
 
 from deploy import cli, commands
+
+
+class Request(TypedDict):
+    """What a client asks for."""
+
+    arguments: list[str]
+    environment: dict[str, str]
+    directory: str
 
 
 @dataclass(frozen=True)
@@ -44,22 +52,19 @@ def serve(path: str) -> None:
         while True:
             for key, _ in selector.select():
                 if key.fileobj is listening:
-                    child = _start(listening, selector)
-                    selector.register(child.client, selectors.EVENT_READ, child)
-                    selector.register(child.ended, selectors.EVENT_READ, child)
+                    _start(listening, selector)
                 elif key.fileobj == key.data.ended:
                     _tell(key.data, selector)
-                else:  # a client says nothing any more, so it is gone
-                    selector.unregister(key.data.client)
+                elif key.data.client.fileno() != -1:  # its process may just have ended
+                    selector.unregister(key.data.client)  # a client says nothing any more, so it is gone
                     os.kill(key.data.pid, signal.SIGKILL)
 
 
-def _start(listening: socket.socket, selector: selectors.BaseSelector) -> Child:
+def _start(listening: socket.socket, selector: selectors.BaseSelector) -> None:
     client, _ = listening.accept()
     head, files, _, _ = socket.recv_fds(client, 4, 3)
-    body = b""
-    while len(body) < int.from_bytes(head):
-        body += client.recv(1 << 20)
+    with client.makefile("rb") as reader:
+        body = reader.read(int.from_bytes(head))
     pid = os.fork()
     if not pid:
         for other in {key.data for key in selector.get_map().values() if key.data}:
@@ -68,14 +73,17 @@ def _start(listening: socket.socket, selector: selectors.BaseSelector) -> Child:
         selector.close()
         listening.close()
         client.close()
-        _become(json.loads(body), files)
+        _become(json.loads(body), files)  # half a request, of a client that was killed, ends the fork alone
     for file in files:
         os.close(file)
-    client.sendall(pid.to_bytes(4))
-    return Child(pid, client, os.pidfd_open(pid))
+    child = Child(pid, client, os.pidfd_open(pid))
+    selector.register(child.client, selectors.EVENT_READ, child)
+    selector.register(child.ended, selectors.EVENT_READ, child)
+    with contextlib.suppress(OSError):  # a client that is gone is seen at the next look
+        client.sendall(pid.to_bytes(4))
 
 
-def _become(request: dict[str, Any], files: list[int]) -> NoReturn:
+def _become(request: Request, files: list[int]) -> NoReturn:
     """Be the command that the client asks for."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for number, file in enumerate(files):
