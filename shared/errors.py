@@ -133,7 +133,7 @@ class ReplayRefused(ChaintrueError):
 
 
 class OffsetGap(ChaintrueError):
-    """Kafka delivered a record beyond the one that is due next."""
+    """Kafka delivered a record beyond the one that is due next, or none though the log has it."""
 
     def __init__(
         self, message: str | None = None, *, cure: str | None = None, due: tuple[int, int] | None = None

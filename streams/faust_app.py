@@ -52,14 +52,15 @@ def make(settings: Kafka, *, directory: str) -> faust.App:
     )
 
 
-def frames(app: Any, settings: Kafka) -> Any:
+def frames(app: faust.App, settings: Kafka) -> faust.TopicT:
     """The topic of the frames. Faust acknowledges none: it would count a record as done that it skipped in a rebalance."""
     return app.topic(settings.topic, value_type=bytes, value_serializer="raw", key_serializer="raw", acks=False)
 
 
-async def ask(app: Any, question: Callable[[AIOKafkaConsumer], Awaitable[Answer]], *, seconds: float) -> Answer:
+async def ask(app: faust.App, question: Callable[[AIOKafkaConsumer], Awaitable[Answer]], *, seconds: float) -> Answer:
     """What Faust's Kafka client answers; it lives in a loop and a thread of its own. Raises KafkaError or TimeoutError."""
-    thread = app.consumer._thread  # the only way to it
+    consumer: Any = app.consumer  # its thread is the only way, and not among Faust's types
+    thread = consumer._thread
 
     async def asked() -> Answer:
         return await question(thread._ensure_consumer())

@@ -4,8 +4,8 @@ nothing would tell that the tables stand still.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
 
+import faust
 import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
@@ -36,7 +36,7 @@ class Standstill:
         return next((place for place, looks in self._seen.items() if looks >= STILL_LOOKS), None)
 
 
-async def watch(app: Any, engine: AsyncEngine, *, idle: Callable[[], bool]) -> None:
+async def watch(app: faust.App, engine: AsyncEngine, *, idle: Callable[[], bool]) -> None:
     """Look until cancelled; raises OffsetGap for a partition of ours that stands still while nothing is in work."""
     standstill = Standstill()
     while True:
@@ -53,7 +53,7 @@ async def watch(app: Any, engine: AsyncEngine, *, idle: Callable[[], bool]) -> N
             )
 
 
-async def _behind(app: Any, engine: AsyncEngine) -> dict[int, int]:
+async def _behind(app: faust.App, engine: AsyncEngine) -> dict[int, int]:
     """The offsets due of our partitions of which the log has more; none where Kafka or PostgreSQL do not tell now."""
     try:
         ends = await faust_app.ask(app, _ends, seconds=ANSWER_SECONDS)
@@ -63,9 +63,9 @@ async def _behind(app: Any, engine: AsyncEngine) -> dict[int, int]:
             raise
         log.debug("it could not be seen whether the tables stand still", error=transient.words(error))
         return {}
-    return (
-        {} if app.rebalancing else {partition: due[partition] for partition in ends if due[partition] < ends[partition]}
-    )
+    if app.rebalancing:
+        return {}
+    return {partition: offset for partition, offset in due.items() if offset < ends[partition]}
 
 
 async def _ends(consumer: AIOKafkaConsumer) -> dict[int, int]:

@@ -157,7 +157,7 @@ class Worker:
         finally:
             await _cancel(stopped)
             await _cancel(watching)
-        if not watching.cancelled():
+        if watching.done() and not watching.cancelled():
             watching.result()
         if isinstance(app.crash_reason, KafkaError):
             raise kafka.unreachable(self._settings, app.crash_reason)
