@@ -1,7 +1,7 @@
 """Records that are in the log and were not delivered, as after a rebalance of Faust: asked for once more, and never skipped."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -10,23 +10,10 @@ from shared import errors, same_log
 from shared.settings import Kafka
 from streams import standstill
 from streams.apply import Applied, Batch, Record
-from tests import services
-from tests.integration import worker_parts
 from tests.integration.stream_parts import PARTITION
 from tests.integration.worker_parts import applier, event_keys, reached, running, story, worker, write
 
 PAGES = 20
-
-
-@pytest.fixture
-async def settings(kafka: services.RunningKafka, topic_name: str) -> Kafka:
-    return await worker_parts.fresh_topic(kafka.bootstrap_servers, topic_name)
-
-
-@pytest.fixture
-async def engine(database: str) -> AsyncIterator[AsyncEngine]:
-    async with worker_parts.migrated(database) as engine:
-        yield engine
 
 
 class Forgetful:

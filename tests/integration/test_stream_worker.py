@@ -1,7 +1,7 @@
 """The Faust worker on a real Kafka and PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 from sqlalchemy import text, update
@@ -11,9 +11,7 @@ from shared import chain_tables, errors, frames, kafka, position, same_log
 from shared.settings import Kafka
 from streams import alignment
 from streams.apply import Applied, Applier, Batch, Record
-from tests import services
 from tests.integration import stream_parts as parts
-from tests.integration import worker_parts
 from tests.integration.stream_parts import PARTITION, until
 from tests.integration.worker_parts import (
     FIRST,
@@ -29,17 +27,6 @@ from tests.integration.worker_parts import (
 )
 
 AT = {"partition": PARTITION, "newest_fact": position.START}
-
-
-@pytest.fixture
-async def settings(kafka: services.RunningKafka, topic_name: str) -> Kafka:
-    return await worker_parts.fresh_topic(kafka.bootstrap_servers, topic_name)
-
-
-@pytest.fixture
-async def engine(database: str) -> AsyncIterator[AsyncEngine]:
-    async with worker_parts.migrated(database) as engine:
-        yield engine
 
 
 class Counting:

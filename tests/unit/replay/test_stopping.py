@@ -1,47 +1,45 @@
 """A replay that is stopped ends as stopped, whatever a connection says of it; one that is not keeps its error."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 
 import pytest
 
 from streams.replay.stopping import stopped_is_stopped
 
 
-async def test_what_a_connection_says_is_not_why_a_stopped_replay_ends() -> None:
-    at_work = asyncio.Event()
+class Statement:
+    """Work on a connection, which speaks of that first when it is cancelled."""
 
-    async def work() -> None:
-        with stopped_is_stopped():
-            try:
-                at_work.set()
-                await asyncio.sleep(60)
-            finally:
-                raise OSError("the underlying connection is closed")
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
 
-    task = asyncio.create_task(work())
-    await at_work.wait()
-    task.cancel()
-    await asyncio.wait({task})
-    assert task.cancelled()
-
-
-async def test_errors_of_several_tasks_are_no_reason_either() -> None:
-    at_work = asyncio.Event()
-
-    async def statement() -> None:
+    async def run(self) -> None:
         try:
-            at_work.set()
+            self.begun.set()
             await asyncio.sleep(60)
         finally:
             raise OSError("the underlying connection is closed")
 
-    async def work() -> None:
-        with stopped_is_stopped():
-            async with asyncio.TaskGroup() as both:
-                both.create_task(statement())
 
-    task = asyncio.create_task(work())
-    await at_work.wait()
+async def alone(statement: Statement) -> None:
+    with stopped_is_stopped():
+        await statement.run()
+
+
+async def beside_others(statement: Statement) -> None:
+    with stopped_is_stopped():
+        async with asyncio.TaskGroup() as both:
+            both.create_task(statement.run())
+
+
+@pytest.mark.parametrize("work", [alone, beside_others])
+async def test_what_a_connection_says_is_not_why_a_stopped_replay_ends(
+    work: Callable[[Statement], Coroutine[None, None, None]],
+) -> None:
+    statement = Statement()
+    task = asyncio.create_task(work(statement))
+    await statement.begun.wait()
     task.cancel()
     await asyncio.wait({task})
     assert task.cancelled()
