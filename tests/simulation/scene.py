@@ -131,10 +131,13 @@ class Scene:
                 "\n\n".join([f"not within {seconds:g} s: {statement}; offsets {standing}", *said])
             ) from None
 
+    async def covered(self, *, through: int) -> None:
+        """Until the tables hold what closed up to this ledger, the last that the chain has."""
+        await self.until(f"SELECT count(*) > 0 FROM chain.coverage WHERE through = '{position.end_of(through)}'")
+
     async def settled(self) -> None:
         """Until all ledgers of the part are covered, and whatever asks for an observation has one."""
-        end = position.end_of(self.part.last)
-        await self.until(f"SELECT count(*) > 0 FROM chain.coverage WHERE through = '{end}'")
+        await self.covered(through=self.part.last)
         await self.until("SELECT bool_and(state IN ('filled', 'superseded')) FROM chain.gaps")
         for table in ("contracts", "loans", "liquidity_positions", "vendors"):
             await self.until(f"SELECT count(*) = 0 FROM chain.{table} WHERE asked_at IS NOT NULL")

@@ -22,6 +22,7 @@ DATABASE_ERROR = (-32600, "interrupted\ndb read failed for requested parameter")
 """This one getEvents alone gives."""
 MEMBERS = ("cursor", "events", "entries", "latestLedger", "oldestLedger", "status", "passphrase", "version")
 
+FORGETTING = "trimmed while read"
 KINDS: Mapping[str, Callable[[Random, str], Fault]] = {
     "too many requests": lambda chance, _: faults.too_many_requests(chance.randint(0, 1)),
     "unavailable": lambda *_: faults.unavailable(),
@@ -32,7 +33,7 @@ KINDS: Mapping[str, Callable[[Random, str], Fault]] = {
     "half an answer": lambda chance, _: faults.lacking(chance.choice(MEMBERS)),
     "an error": lambda chance, method: faults.rpc_error(*chance.choice(errors_of(method))),
     "a late backend": lambda chance, _: faults.lagging(chance.choice([1, 3, 100, 5_000])),
-    "trimmed while read": lambda chance, _: faults.trimming(chance.randint(1, 60)),
+    FORGETTING: lambda chance, _: faults.trimming(chance.randint(1, 60)),
 }
 
 
@@ -54,8 +55,11 @@ class Temper:
     had: Counter[str] = field(default_factory=Counter)
 
     @classmethod
-    def draw(cls, chance: Random) -> "Temper":
+    def draw(cls, chance: Random, *, keeps_all: bool = False) -> "Temper":
+        """Of a node that forgets old ledgers, or of one that `keeps_all` of them, whatever else is wrong with it."""
         kinds = chance.sample(sorted(KINDS), chance.randint(3, len(KINDS)))
+        if keeps_all:
+            kinds = [kind for kind in kinds if kind != FORGETTING]
         own = Random(chance.random())  # noqa: S311 - draws what goes wrong, guards nothing
         return cls(own, tuple(kinds), chance.choice([5, 15, 30]), lenient=own.random() < 0.5)
 

@@ -81,7 +81,7 @@ async def nodes(part: Part, chance: Random) -> AsyncIterator[Nodes]:
         whole, forgetful = [await exits.enter_async_context(one) for one in serving]
         foreign = await exits.enter_async_context(localnet.serve(history=part.path, tip=part.last, retention=None))
         foreign.fault = lambda _: faults.another_network(ELSEWHERE)
-        tempers = {"whole": Temper.draw(chance), "forgetful": Temper.draw(chance)}
+        tempers = {"whole": Temper.draw(chance, keeps_all=True), "forgetful": Temper.draw(chance)}
         whole.fault, forgetful.fault = tempers["whole"], tempers["forgetful"]
         ours = [whole.url, forgetful.url]
         chance.shuffle(ours)
