@@ -14,6 +14,9 @@ from shared.settings import Kafka
 from streams import credentials
 
 BUFFER_RECORDS = 64
+METADATA_SECONDS = 5
+"""How old what is known of the topic may be. A Kafka that is coming up may answer who coordinates the group before it tells of
+topics: the worker that leads then has no partition to give out, and looks again after so long (by Faust's default: 5 minutes)."""
 
 Answer = TypeVar("Answer")
 
@@ -40,6 +43,7 @@ def make(settings: Kafka, *, directory: str) -> faust.App:
         autodiscover=False,
         processing_guarantee="at_least_once",
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=METADATA_SECONDS * 1000,
         consumer_max_fetch_size=kafka.MAX_MESSAGE_BYTES,
         stream_buffer_maxsize=BUFFER_RECORDS,
         stream_wait_empty=False,

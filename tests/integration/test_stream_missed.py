@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from aiokafka.client import AIOKafkaClient
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import errors, same_log
@@ -94,3 +95,25 @@ async def test_a_worker_that_has_applied_all_is_left_alone(
         await write(settings, story(6)[4:])
         await reached(engine, 7, task)
     assert lives == 1
+
+
+async def test_a_worker_that_joined_before_it_could_see_its_topic_finds_it_soon(
+    settings: Kafka, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+):
+    """Kafka, coming up, answers who coordinates the group before it tells of topics: the leader then has nothing to give out."""
+    unseen = 2
+    look = AIOKafkaClient._metadata_update
+
+    async def late(client: AIOKafkaClient, *arguments: object) -> bool:
+        nonlocal unseen
+        if unseen and client._client_id.startswith("faust"):
+            unseen -= 1
+            return False
+        seen: bool = await look(client, *arguments)
+        return seen
+
+    monkeypatch.setattr(AIOKafkaClient, "_metadata_update", late)
+    await write(settings, story(PAGES))
+    async with running(worker(settings, engine, applier(engine))) as task:
+        await reached(engine, PAGES + 1, task)
+    assert unseen == 0
