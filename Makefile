@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# Each has a Kafka and a PostgreSQL of its own, and mostly waits.
+TEST_PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test unit check bench lock clean
@@ -22,8 +24,13 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup  ## Kafka, PostgreSQL and a chain on this machine; drift found, repaired, proven (ARGS=--keep leaves it running)
 	@$(BIN)/chaintrue demo $(ARGS)
 
-test: setup  ## All tests, on real Kafka and PostgreSQL
+test: setup  ## All tests, on real Kafka and PostgreSQL (ARGS: what pytest is to run instead)
+ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
+else
+	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile tests/unit tests/integration tests/acceptance
+	@$(BIN)/python -m pytest tests/simulation  # promises times, so nothing runs beside it
+endif
 
 unit: setup  ## The pure tests alone: seconds, nothing is started
 	@$(BIN)/python -m pytest tests/unit $(ARGS)

@@ -1,6 +1,7 @@
 """What every test may use: a Kafka, a PostgreSQL, a database or a topic name of its own; nothing starts unless asked for."""
 
 import os
+import signal
 import uuid
 from collections.abc import AsyncIterator
 
@@ -9,6 +10,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy import stack
 from tests import secured, services
+
+
+def pytest_configure() -> None:
+    """A shell starts what is to run in the background deaf to Ctrl-C, and so would be whatever the tests start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
