@@ -198,10 +198,3 @@ async def warm() -> AsyncIterator[Sequence[str]]:
     """What stands for `chaintrue` where its start is not what is tested."""
     async with warm_start.command() as argv:
         yield argv
-
-
-@pytest.fixture(scope="session")
-async def world(kafka: services.RunningKafka, postgres: stack.Databases) -> AsyncIterator[World]:
-    """The hand-written story, and the command as it is installed."""
-    async with deployment(kafka, postgres, localnet.STORY) as world:
-        yield world

@@ -2,14 +2,24 @@
 
 import asyncio
 import signal
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 
+from deploy import localnet, stack
 from deploy.demo.app import drift
-from tests.acceptance.conftest import World
+from tests import services
+from tests.acceptance.conftest import World, deployment
 
 CONTRACT = "CHAINTRUE_STEPFI__CREDITLINE"
+
+
+@pytest.fixture(scope="module")
+async def world(kafka: services.RunningKafka, postgres: stack.Databases) -> AsyncIterator[World]:
+    """The hand-written story, and the command as it is installed."""
+    async with deployment(kafka, postgres, localnet.STORY) as world:
+        yield world
 
 
 async def test_a_database_that_is_not_migrated_is_refused(world: World) -> None:

@@ -3,20 +3,29 @@
 import asyncio
 import signal
 import tomllib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 
+from deploy import localnet, stack
 from shared.settings import PREFIX
-from tests.acceptance.conftest import World
+from tests import services
+from tests.acceptance.conftest import World, deployment
 
 
-@pytest.fixture(autouse=True)
-async def migrated(world: World) -> None:
-    ended = await world.run("migrate")
-    assert ended.code == 0, ended.stderr
-    assert "revision" in ended.stdout
+@pytest.fixture(scope="module")
+async def world(kafka: services.RunningKafka, postgres: stack.Databases) -> AsyncIterator[World]:
+    """The hand-written story, indexed to its end, and the command as it is installed."""
+    async with deployment(kafka, postgres, localnet.STORY) as world:
+        ended = await world.run("migrate")
+        assert ended.code == 0, ended.stderr
+        assert "revision" in ended.stdout
+        async with world.streaming():
+            reached = await world.run("status", "--wait-ledger", str(world.truth.ledger), "--timeout", "60")
+            assert reached.code == 0, reached.stderr
+        yield world
 
 
 async def test_a_topic_that_is_missing_is_named_with_the_cure(world: World) -> None:

@@ -226,6 +226,7 @@ async def test_when_the_keeper_ends_so_does_its_server(number: signal.Signals) -
         assert pid is not None
         os.kill(await asyncio.to_thread(parent_of, pid), number)
         await until(lambda: not lives(pid), what="PostgreSQL is gone")
+        await until(lambda: server.pid is None, what="its owner knows")
         with pytest.raises(stack.StackFailed, match="keeper"):
             await server.start()
     assert not directory.exists()
