@@ -5,8 +5,8 @@ Both reads go in keyset pages; what stays in memory is only what matched.
 
 import base64
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
-from datetime import timedelta
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -21,7 +21,7 @@ from sweeper.context import Context
 from sweeper.digest import match
 from sweeper.digest.match import Ids
 from sweeper.model import Row
-from sweeper.stepfi import envelope_arguments, envelopes
+from sweeper.stepfi import envelope_arguments, envelopes, loan_unknowns
 from sweeper.stepfi.loan_links import Links, matches, resolve
 
 _PAGE_ROWS = 500
@@ -46,16 +46,30 @@ async def read_links(context: Context, settings: Stepfi, *, among: Ids | None) -
     named: dict[str, set[str]] | None = None
     by_hash: dict[str, list[str]] = {}
     by_terms: dict[str, list[str]] = {}
+    made_at: dict[str, datetime] = {}
     async for rows in _pages(context, _PROVISIONAL_ROWS) if among is None else _of_ids(context, among):
         if named is None and rows:
             named = await _loans_named_by_envelopes(context, settings)
         for row in rows:
             if named and row["loan_id"] in named:
                 by_hash[str(row["id"])] = sorted(named[row["loan_id"]])
-        by_terms |= await _loans_of_same_terms(context, settings, rows)
+        fitting = await _loans_of_same_terms(context, settings, rows)
+        by_terms |= fitting
+        made_at |= {str(row["id"]): row["created_at"] for row in rows if str(row["id"]) in fitting}
     candidates = {key for keys in (*by_hash.values(), *by_terms.values()) for key in keys}
     with_row = await _loans_with_row(context, sorted(candidates))
-    return resolve(by_hash=by_hash, by_terms=by_terms, with_row=with_row)
+    unknown = await _unknown_of(context, settings, made_at)
+    return resolve(by_hash=by_hash, by_terms=by_terms, with_row=with_row, unknown=unknown)
+
+
+async def _unknown_of(
+    context: Context, settings: Stepfi, made_at: Mapping[str, datetime]
+) -> dict[str, tuple[str, ...]]:
+    """The loans that our tables do not know and that the rows, by the moments at which they were made, may be."""
+    spans = await loan_unknowns.read(context, settings) if made_at else []
+    window = timedelta(seconds=settings.link_window_seconds)
+    found = {row: loan_unknowns.possible(spans, row_made_at=at, window=window) for row, at in made_at.items()}
+    return {row: said for row, said in found.items() if said}
 
 
 async def _loans_named_by_envelopes(context: Context, settings: Stepfi) -> dict[str, set[str]]:

@@ -11,7 +11,7 @@ from sweeper import contradiction
 from sweeper.contradiction import Verdict
 from sweeper.model import Answer, Finding, Row, Value
 from sweeper.questions import Held
-from sweeper.stepfi.loan_rules import is_real_id
+from sweeper.stepfi.loan_rules import NOT_KNOWN, is_real_id
 
 _COMPARED = ("borrower", "vendor", "status", "remaining_balance", "total_amount", "guarantee_amount")
 
@@ -48,6 +48,8 @@ def judge(
         answer, reason = Answer.UNKNOWN, f"our tables have the loan, though {reason}"
     if answer is Answer.CONFIRMED and (stale := _stale(finding, held, settings)):
         answer, reason = Answer.UNKNOWN, f"the loan has moved on since it was compared, in {', '.join(stale)}"
+    if answer is Answer.CONFIRMED and (doubt := _doubt(finding, held)):
+        answer, reason = Answer.UNKNOWN, doubt
     evidence = {"chain": reason, "loans_given_out": counter, **({} if held is None else held.evidence())}
     return replace(finding, answer=answer, contradicted_by=held if contradicts else None).with_evidence(**evidence)
 
@@ -72,6 +74,16 @@ def _differing(entry: values.LoanEntry, stored: Row | None) -> list[str]:
     if stored is None:
         return ["all of the loan, which they do not have"]
     return [column for column in _COMPARED if stored[column] is not None and stored[column] != getattr(entry, column)]
+
+
+def _doubt(finding: Finding, held: Held | None) -> str | None:
+    """Why the row may not be this loan's, though the entry is as our tables have it; they need not know its borrower yet."""
+    entry = _entry(held)
+    if unknown := finding.evidence.get(NOT_KNOWN):
+        return f"the row may as well be one of those that our tables do not know: {', '.join(unknown)}"
+    if entry is not None and finding.guard.get("user_wallet", entry.borrower) != entry.borrower:
+        return "the entry names another borrower than the row"
+    return None
 
 
 def _stale(finding: Finding, held: Held | None, settings: Stepfi) -> list[str]:

@@ -2,12 +2,12 @@
 
 By transaction hash first: a `loan_create` row whose hash made the loan, and whose envelope names the provisional id. Else by
 wallet, vendor, total and guarantee, the loan created within the link window after the row. A link counts only if it is unique
-in both directions; nothing is ever linked by being the only one left.
+in both directions; nothing is ever linked by being the only one left, nor by being the only one that is known.
 """
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from enum import Enum
@@ -24,12 +24,16 @@ class LinkKind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """What a provisional row may be: `candidates` are keys of loans, all of them; `by` says what speaks for it."""
+    """What a provisional row may be: `candidates` are keys of loans, all of them; `by` says what speaks for it.
+
+    `unknown`: loans, in words, that our tables do not know and that the row may be as well.
+    """
 
     kind: LinkKind
     by: str
     candidates: tuple[str, ...]
     rivals: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     @property
     def key(self) -> str | None:
@@ -60,12 +64,17 @@ def matches(row: Row, loan: Row, *, window: timedelta, tolerance: Decimal) -> bo
 
 
 def resolve(
-    *, by_hash: Mapping[str, Collection[str]], by_terms: Mapping[str, Collection[str]], with_row: Set[str]
+    *,
+    by_hash: Mapping[str, Collection[str]],
+    by_terms: Mapping[str, Collection[str]],
+    with_row: Set[str],
+    unknown: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Links:
     """Decide all links at once.
 
     by_hash, by_terms   row id to the keys of the loans that speak for it
     with_row            keys of the loans that have a row of their own already
+    unknown             row id to loans that are not known and that may be its own, in words: terms alone then prove nothing
     """
     hashed = {row: sorted(set(loans)) for row, loans in by_hash.items() if loans}
     termed = {row: sorted(set(loans)) for row, loans in by_terms.items() if loans and row not in hashed}
@@ -74,6 +83,7 @@ def resolve(
         # A hash outweighs terms: it is a rival of them, and they are none of it.
         **_resolve(termed, by="terms", with_row=with_row, rows_of=_rows_of(hashed | termed)),
     }
+    links |= {row: replace(links[row], unknown=said) for row, said in (unknown or {}).items() if row in termed}
     candidates = {loan for loans in (*hashed.values(), *termed.values()) for loan in loans}
     return Links(of_row=links, claimed=frozenset(candidates - with_row))
 

@@ -19,6 +19,8 @@ TABLE = "loans"
 NEVER_ON_CHAIN = frozenset({"under_review", "rejected"})
 PROVISIONAL_PREFIXES = ("pending-", "pending_", "loan_")
 CLAIMS_CHAIN = frozenset({"active", "completed", "defaulted"})
+NOT_KNOWN = "loans_not_known"
+"""Evidence of a link by terms: loans that our tables do not know, one of which the row may be."""
 _LONGEST_ID = len(str((1 << 64) - 1))
 _GUARDED = (
     "loan_id",
@@ -117,7 +119,8 @@ def unresolved_provisional_id(case: Case, around: loan_values.Surroundings) -> F
     if case.row is None or case.expected is None or link is None or link.kind is not LinkKind.UNIQUE:
         return None
     words = f"The app still calls it {case.row['loan_id']}; by its {link.by} it is loan {case.expected['loan_id']}."
-    return _repair("unresolved_provisional_id", case, around, words=words, evidence=_link_evidence(link))
+    finding = _repair("unresolved_provisional_id", case, around, words=words, evidence=_link_evidence(link))
+    return replace(finding, answer=Answer.UNKNOWN) if link.unknown else finding
 
 
 def app_ahead_of_chain(case: Case, around: loan_values.Surroundings) -> Finding | None:
@@ -272,6 +275,7 @@ def _link_evidence(link: Link) -> dict[str, object]:
         "linked_by": link.by,
         "candidates": [f"loan:{key.rpartition(':')[2]}" for key in link.candidates],
         "other_rows": list(link.rivals),
+        **({NOT_KNOWN: list(link.unknown)} if link.unknown else {}),
     }
 
 

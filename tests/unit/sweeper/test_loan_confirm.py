@@ -76,6 +76,22 @@ def test_a_loan_with_more_fields_confirms_as_well() -> None:
     assert judged(finding(), held(stepfi.loan_entry(vendor_paid=stepfi.boolean(True)))).answer is Answer.CONFIRMED
 
 
+def test_a_row_of_another_wallet_is_not_written_though_our_tables_do_not_know_the_borrower_yet() -> None:
+    stored = {**STORED, "borrower": None}
+    own, forged = (finding(guard={"user_wallet": wallet}) for wallet in (BORROWER, VENDOR))
+    assert judged(own, held(stepfi.loan_entry()), stored=stored).answer is Answer.CONFIRMED
+    one = judged(forged, held(stepfi.loan_entry()), stored=stored)
+    assert one.answer is Answer.UNKNOWN
+    assert one.evidence["chain"] == "the entry names another borrower than the row"
+
+
+def test_the_entry_of_the_one_loan_that_fits_says_nothing_of_those_that_are_not_known() -> None:
+    doubted = finding(evidence={"known_at": "x", "loans_not_known": ["loan 5", "loans 8 to 9"]}, answer=Answer.UNKNOWN)
+    one = judged(doubted, held(stepfi.loan_entry()))
+    assert one.answer is Answer.UNKNOWN
+    assert one.evidence["chain"].endswith("our tables do not know: loan 5, loans 8 to 9")
+
+
 @pytest.mark.parametrize(
     ("changed", "column"),
     [

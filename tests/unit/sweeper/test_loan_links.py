@@ -73,9 +73,14 @@ def kinds(links: Links) -> dict[str, str]:
 
 class TestResolve:
     def test_one_row_and_one_loan(self) -> None:
-        for told in ({"by_hash": {"r": ["1"]}, "by_terms": {}}, {"by_hash": {}, "by_terms": {"r": ["1"]}}):
-            links = resolve(**told, with_row=frozenset())
+        for by_hash, by_terms in (({"r": ["1"]}, {}), ({}, {"r": ["1"]})):
+            links = resolve(by_hash=by_hash, by_terms=by_terms, with_row=frozenset())
             assert (kinds(links), links.of_row["r"].key, links.claimed) == ({"r": "unique"}, "1", {"1"})
+
+    def test_what_is_not_known_speaks_against_terms_and_against_no_hash(self) -> None:
+        unknown = {"r": ("loan 5",), "s": ("loan 5",), "none": ("loan 5",)}
+        links = resolve(by_hash={"r": ["1"]}, by_terms={"s": ["2"]}, with_row=frozenset(), unknown=unknown)
+        assert {row: link.unknown for row, link in links.of_row.items()} == {"r": (), "s": ("loan 5",)}
 
     def test_a_hash_outweighs_the_terms_of_its_row(self) -> None:
         links = resolve(by_hash={"r": ["1"]}, by_terms={"r": ["1", "2"]}, with_row=frozenset())

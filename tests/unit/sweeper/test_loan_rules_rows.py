@@ -1,5 +1,6 @@
 """The rules of `loans` where a row has no loan, or a loan no row: absent, abandoned, linked, missing."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -106,6 +107,15 @@ class TestLinked:
         assert finding.guard["loan_id"] == PROVISIONAL
         assert finding.evidence["linked_by"] == by
         assert by in finding.words
+
+    def test_a_link_by_terms_proves_nothing_while_a_loan_is_not_known_that_the_row_may_be(self) -> None:
+        known = link(LinkKind.UNIQUE)
+        doubted = replace(known.of_row[str(ROW)], unknown=("loan 5", "loans 8 to 9"))
+        links = replace(known, of_row={str(ROW): doubted})
+        finding = the(found(case(self.provisional, expected()), around(links=links)))
+        assert (finding.drift_class, finding.answer) == ("unresolved_provisional_id", Answer.UNKNOWN)
+        assert finding.evidence["loans_not_known"] == ["loan 5", "loans 8 to 9"]
+        assert "loans_not_known" not in the(found(case(self.provisional, expected()), around(links=known))).evidence
 
     def test_of_a_link_with_other_terms_the_balance_is_left_alone(self) -> None:
         other = expected(amount=Decimal(1), remaining_balance=Decimal(2))

@@ -1,0 +1,72 @@
+"""Loans that the contract gave out and our tables do not know: of an older time, archived, or made by an event that was not read.
+
+Each of them may be the loan that a provisional row waits for, so terms prove nothing of that row. Loans are numbered in the
+order in which they are made, so one that is not known was made between its neighbours.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import text
+
+from shared.stepfi.settings import Stepfi
+from sweeper.context import Context
+
+_KNOWN = "contract = :contract AND terms_since IS NOT NULL AND borrower IS NOT NULL AND created_at IS NOT NULL"
+
+# Loans 1 to `last` were given out, as far as anything tells.
+_COUNTED = text(f"""
+SELECT coalesce(greatest(max(loan_id), (SELECT max(loan_count) FROM chain.creditlines WHERE contract = :contract)), 0) AS last,
+  count(*) FILTER (WHERE {_KNOWN}) AS known
+FROM chain.loans WHERE contract = :contract
+""")
+
+_SPANS = text(f"""
+WITH known AS (
+  SELECT loan_id, created_at, lag(loan_id, 1, 0) OVER (ORDER BY loan_id) AS before,
+    lag(created_at) OVER (ORDER BY loan_id) AS made_before
+  FROM chain.loans WHERE {_KNOWN}
+), newest AS (SELECT loan_id, created_at FROM known ORDER BY loan_id DESC LIMIT 1)
+SELECT before + 1 AS first, loan_id - 1 AS last, to_timestamp(made_before) AS earliest, to_timestamp(created_at) AS latest
+FROM known WHERE loan_id - before > 1
+UNION ALL
+SELECT coalesce(newest.loan_id, 0) + 1, given.last, to_timestamp(newest.created_at), NULL
+FROM (SELECT CAST(:last AS numeric) AS last) AS given LEFT JOIN newest ON true WHERE coalesce(newest.loan_id, 0) < given.last
+ORDER BY first
+""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Loans `first` to `last`, none of which is known: made from `earliest` to `latest`; None where nothing bounds it."""
+
+    first: int
+    last: int
+    earliest: datetime | None
+    latest: datetime | None
+
+    def __str__(self) -> str:
+        return f"loan {self.first}" if self.first == self.last else f"loans {self.first} to {self.last}"
+
+    def may_be_made(self, begin: datetime, end: datetime) -> bool:
+        """Whether one of them may have been made between the two moments, both included."""
+        return (self.earliest is None or self.earliest <= end) and (self.latest is None or self.latest >= begin)
+
+
+def possible(spans: Iterable[Span], *, row_made_at: datetime, window: timedelta) -> tuple[str, ...]:
+    """Those that a row made at this moment may be waiting for, in words."""
+    return tuple(str(span) for span in spans if span.may_be_made(row_made_at, row_made_at + window))
+
+
+async def read(context: Context, settings: Stepfi) -> list[Span]:
+    """All loans that are not known, in their order."""
+    contract = {"contract": settings.creditline}
+    async with context.chain.connect() as connection:
+        counted = (await connection.execute(_COUNTED, contract)).one()
+        if counted.known == counted.last:
+            return []
+        found = await connection.execute(_SPANS, {**contract, "last": counted.last})
+        return [
+            Span(first=int(row.first), last=int(row.last), earliest=row.earliest, latest=row.latest) for row in found
+        ]
