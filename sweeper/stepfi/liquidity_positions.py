@@ -1,6 +1,7 @@
 """The subject `liquidity_positions`: what a provider paid in, at average cost. Reported unless the settings say otherwise."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import text
@@ -14,7 +15,8 @@ from sweeper.context import Context
 from sweeper.contradiction import Verdict
 from sweeper.digest import spec
 from sweeper.digest.spec import Digest
-from sweeper.model import Both, Finding, Row
+from sweeper.model import Answer, Both, Finding, Row
+from sweeper.questions import Held
 from sweeper.spot_checks import Checked
 from sweeper.stepfi.wallets import ByWallet, Rule, Surroundings
 
@@ -77,8 +79,18 @@ FROM chain.liquidity_positions AS entity"""
         forms = (spec.number("deposited_amount", tolerance=self._settings.amount_tolerance),)
         return Digest(app_key="it.provider_wallet", expected_key="it.provider_wallet", forms=forms)
 
+    async def confirm(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:
+        """Read the entries of the shares: a deposit that our tables do not know yet would show in them."""
+        told = await self._ask(context, [one.chain_key for one in findings if one.chain_key is not None])
+        return [one if one.chain_key is None else _judge_position(one, *told[one.chain_key]) for one in findings]
+
     async def spot_check(self, context: Context, keys: Sequence[str]) -> list[Checked]:
         """Hold the entries of the providers' shares against our tables."""
+        told = await self._ask(context, keys)
+        return [Checked.of(key, held, verdict) for key, (held, verdict) in told.items()]
+
+    async def _ask(self, context: Context, keys: Sequence[str]) -> dict[str, tuple[Held | None, Verdict]]:
+        """The entries of the positions' shares, and what each says to our tables."""
         pool = self._settings.liquidity_pool or ""
         providers = {key: key.rpartition(":")[2] for key in keys}
         asked = {key: entries.shares_key(pool, provider) for key, provider in providers.items()}
@@ -86,14 +98,9 @@ FROM chain.liquidity_positions AS entity"""
         parameters = {"contract": pool, "providers": list(providers.values())}
         async with context.chain.connect() as connection:
             stored = {row.provider: row for row in await connection.execute(_STORED, parameters)}
-        return [
-            Checked.of(
-                key,
-                held := answered.get(asked[key]),
-                _compare(held, stored.get(provider), watermark=context.watermark.ledger),
-            )
-            for key, provider in providers.items()
-        ]
+        found = {key: (answered.get(asked[key]), stored.get(provider)) for key, provider in providers.items()}
+        watermark = context.watermark.ledger
+        return {key: (held, _compare(held, row, watermark=watermark)) for key, (held, row) in found.items()}
 
     def rules(self) -> Sequence[Rule]:
         return (duplicate_position, stale_position, missing_position)
@@ -152,22 +159,36 @@ def missing_position(case: Case, around: Surroundings) -> Finding | None:
         row_id=None,
         entity=f"provider:{wallet}",
         words=f"On chain {wallet} holds {expected['shares']} shares of the pool; the app has no row for it.",
-        evidence={"known_at": expected["position"]},
+        evidence={"known_at": expected["position"], "shares": expected["shares"]},
         insert=None if cost is None else insert,
         chain_key=expected["key"],
     )
 
 
-def _compare(held: questions.Held | None, stored: Any, *, watermark: int) -> Verdict:
+def _judge_position(finding: Finding, held: Held | None, verdict: Verdict) -> Finding:
+    """What was paid in is known from events alone; it is right only where the shares are those that it was compared with."""
+    answer, chain, contradicts = verdict
+    if answer is Answer.CONFIRMED and _shares(held) != finding.evidence["shares"]:
+        answer, chain = Answer.UNKNOWN, "the position has moved on since it was compared"
+    proof = {} if held is None else held.evidence()
+    return replace(finding, answer=answer, contradicted_by=held if contradicts else None).with_evidence(
+        chain=chain, **proof
+    )
+
+
+def _shares(held: Held | None) -> int | None:
+    if held is None or held.xdr is None:
+        return None
+    try:
+        told = entries.read(Role.LIQUIDITY_POOL, ledger_entry.read_entry(held.xdr))
+    except errors.Undecodable:
+        return None
+    return next((one.shares for one in told if isinstance(one, values.SharesEntry)), None)
+
+
+def _compare(held: Held | None, stored: Any, *, watermark: int) -> Verdict:
     """Only the shares stand in the entry; what they cost is known from events alone."""
-    shares = None
-    if held is not None and held.xdr is not None:
-        try:
-            told = entries.read(Role.LIQUIDITY_POOL, ledger_entry.read_entry(held.xdr))
-            shares = next((one.shares for one in told if isinstance(one, values.SharesEntry)), None)
-        except errors.Undecodable:
-            shares = None
-    known = None if stored is None else stored.shares
+    shares, known = _shares(held), None if stored is None else stored.shares
     return contradiction.judge(
         held,
         readable=shares is not None,

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -207,6 +207,27 @@ class TestStepfi:
         assert wrong[0].contradicts is not None
         assert wrong[0].contradicts.entry().xdr is not None
         assert [(one.answer, one.contradicts) for one in unsure] == [(Answer.UNKNOWN, None)]
+
+    async def test_a_position_is_confirmed_by_the_shares_that_it_was_compared_with(
+        self, filled: AsyncEngine, story: History
+    ) -> None:
+        subject: Any = stepfi(story)["liquidity_positions"]
+        query = "SELECT key, shares FROM chain.liquidity_positions WHERE shares > 0 ORDER BY key LIMIT 1"
+        async with filled.connect() as connection:
+            key, shares = (await connection.execute(text(query))).one()
+        plain = Finding(drift_class="stale_value", table=subject.table, row_id="r", entity="p", words="")
+        same = replace(plain, chain_key=key, evidence={"shares": shares})
+        moved = replace(same, row_id="s", evidence={"shares": shares - 1})
+        async with asking(story) as (net, client):
+            around = context(filled, client, watermark=net.latest_ledger)
+            told = await subject.confirm(around, [same, moved, plain])
+            async with filled.begin() as connection:
+                await connection.execute(text("UPDATE chain.liquidity_positions SET shares = shares - 1"))
+            (wrong,) = await subject.confirm(around, [same])
+        assert [one.answer for one in told] == [Answer.CONFIRMED, Answer.UNKNOWN, None]
+        assert told[0].evidence["asked_at_ledger"] == net.latest_ledger
+        assert told[1].evidence["chain"] == "the position has moved on since it was compared"
+        assert (wrong.answer, wrong.contradicted_by is None) == (Answer.UNKNOWN, False)
 
     async def test_a_user_whom_only_the_chain_s_map_knows_is_contradicted(
         self, filled: AsyncEngine, story: History
