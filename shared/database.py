@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from shared import errors, tls
+from shared import errors, pg_times, tls
 from shared.settings import Database, environment_name
 
 STATEMENT_TIMEOUT_SECONDS = 120
@@ -47,6 +47,7 @@ async def connect(
         pool_pre_ping=True,  # a connection that a restarted server forgot is made anew, not handed out
         connect_args=_connect_arguments(settings) | {"command_timeout": statement_seconds},
     )
+    _understand_times(engine)
     if session:
         _set_in_each(engine, session)
     try:
@@ -59,6 +60,12 @@ async def connect(
 def single(settings: Database) -> AsyncEngine:
     """An engine without a pool: each connection is its own, for locks that live as long as their session."""
     return create_async_engine(settings.address, poolclass=NullPool, connect_args=_connect_arguments(settings))
+
+
+def _understand_times(engine: AsyncEngine) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def understand(connection: Any, _record: object) -> None:
+        connection.run_async(pg_times.understand)
 
 
 def _set_in_each(engine: AsyncEngine, session: Mapping[str, str]) -> None:

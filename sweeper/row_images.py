@@ -6,8 +6,10 @@ the same value, whatever the column's type.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 
+from shared import pg_times
 from sweeper.app_schema import AppTable
 from sweeper.model import Value
 
@@ -28,8 +30,7 @@ def value_text(value: Value) -> str | None:
         return None
     if isinstance(value, Decimal):
         return format(value, "f")
-    isoformat = getattr(value, "isoformat", None)
-    return str(isoformat()) if isoformat is not None else str(value)
+    return pg_times.written(value) if isinstance(value, datetime) else str(value)
 
 
 def hash_sql(alias: str) -> str:

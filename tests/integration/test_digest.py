@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from shared import errors
-from sweeper import app_access
+from sweeper import app_access, row_images
 from sweeper.comparison import Comparison
 from sweeper.context import Context
 from sweeper.digest import diff, match, scan, sides, spill
@@ -310,3 +310,37 @@ async def test_a_missing_right_is_told_by_the_setting_though_hashes_go_past_sqla
             await read()
     finally:
         await world.app.execute(f"DROP ROLE {role}")
+
+
+async def test_times_beyond_all_others_are_findings_and_end_nothing(world: Mirror) -> None:
+    """Anybody may have written the row: under some policies of the application loans are for all to insert."""
+    known = [row["id"] for row in await world.app.fetch("SELECT id FROM loans ORDER BY id LIMIT 4")]
+    times = ("infinity", "-infinity", "20000-01-01", "4000-01-01 BC")
+    for number, (row, time) in enumerate(zip(known, times, strict=True)):
+        await world.app.execute(
+            "UPDATE loans SET loan_id = $2, status = 'active', created_at = CAST(CAST($3 AS text) AS timestamptz) WHERE id = $1",
+            row,
+            f"pending-{number}-a",
+            time,
+        )
+    found = await surveyed(await world.context(), world.subject("loans"))
+    classes = {row: [one.drift_class for one in found.values() if one.row_id == str(row)] for row in known}
+    of_the_past = ["absent_on_chain"]
+    assert list(classes.values()) == [[], of_the_past, [], of_the_past]  # what is yet to be waits for its loan
+
+
+async def test_a_row_of_infinite_time_is_guarded_by_it(world: Mirror) -> None:
+    """A column without a zone is read as UTC; what is written back as a guard is what stands there."""
+    await world.app.execute(
+        "ALTER TABLE loans ALTER COLUMN updated_at TYPE timestamp USING updated_at AT TIME ZONE 'UTC'"
+    )
+    row = await world.app.fetchval("SELECT id FROM loans WHERE status = 'active' ORDER BY id LIMIT 1")
+    await world.app.execute("UPDATE loans SET status = 'completed', created_at = 'infinity' WHERE id = $1", row)
+    found = await surveyed(await world.context(), world.subject("loans"))
+    (finding,) = [one for one in found.values() if one.row_id == str(row)]
+    guard = row_images.of({name: finding.guard[name] for name in ("created_at", "updated_at")})
+    assert guard["created_at"] == "infinity"
+    statement = (
+        "SELECT created_at = $2::text::timestamptz AND updated_at = $3::text::timestamp FROM loans WHERE id = $1"
+    )
+    assert await world.app.fetchval(statement, row, guard["created_at"], guard["updated_at"])

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from deploy.demo.app import envelopes, rows
+from shared import pg_times
 from shared.settings import Sweep
 from sweeper import lock, plan, repair, runs
 from sweeper.journal import Journal
@@ -294,3 +295,13 @@ async def test_many_rows_in_pages(app: App, monkeypatch: pytest.MonkeyPatch) -> 
         assert {finding.row_id for finding in findings} == ids
         assert len(findings) == len(ids)
         assert {finding.row_id for finding in await app.subject.look_again(context, findings)} == ids
+
+
+async def test_a_time_beyond_all_others_is_pending_for_ever_and_ends_nothing(app: App) -> None:
+    ids = [await app.add(submitted_at=time) for time in (pg_times.LAST, pg_times.FIRST)]
+    await app.connection.execute("UPDATE transactions SET submitted_at = 'infinity' WHERE id = $1", ids[0])
+    await app.connection.execute("UPDATE transactions SET submitted_at = '-infinity' WHERE id = $1", ids[1])
+    async with node() as net, asking(net) as client:
+        findings = await app.survey(await app.context(client))
+    assert {finding.row_id for finding in findings} <= set(ids)
+    assert all(finding.update == {} for finding in findings)
