@@ -3,15 +3,13 @@
 Both reads go in keyset pages; what stays in memory is only what matched.
 """
 
-import base64
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import text
-from stellar_sdk import xdr
 
 from shared.stepfi import amounts
 from shared.stepfi.settings import Stepfi
@@ -36,9 +34,6 @@ _CREATIONS = f"""
 SELECT row.id, {{hashes}} AS hashes, CASE WHEN octet_length(row.xdr) <= {envelopes.MAX_TEXT} THEN row.xdr END AS xdr
 FROM transactions AS row WHERE row.type = 'loan_create'
 """
-
-_FEE_BUMP = base64.b64encode(xdr.EnvelopeType.ENVELOPE_TYPE_TX_FEE_BUMP.to_xdr_bytes()).decode()[:5]
-"""How the base64 of every fee bump begins, and no other envelope's."""
 
 
 async def read_links(context: Context, settings: Stepfi, *, among: Ids | None) -> Links:
@@ -81,28 +76,34 @@ async def _loans_named_by_envelopes(context: Context, settings: Stepfi) -> dict[
     columns = [name for name in ("transaction_hash", "hash") if table.has(name)]
     hashes = f"ARRAY[{', '.join(f'lower(btrim(row.{name}))' for name in columns)}]::text[]"
     async for rows in _pages(context, _CREATIONS.format(hashes=hashes)):
-        of_row = {row["id"]: set(_hashes(row, passphrase=context.passphrase)) for row in rows}
-        made = await _loans_made_by(context, settings, sorted(set().union(*of_row.values())))
+        stored = {row["id"]: {one for one in row["hashes"] if one} for row in rows}
+        loans = await _loans_of_rows(context, settings, stored)
+        unmatched = {row["id"]: _own_hashes(row, context.passphrase) for row in rows if not loans.get(row["id"])}
+        loans |= await _loans_of_rows(context, settings, unmatched)
         for row in rows:
-            loans = {key for one in of_row[row["id"]] for key in made.get(one, ())}
-            if loans:
+            if loans.get(row["id"]):
                 for word in envelope_arguments.named_strings(row["xdr"]):
-                    named[word] |= loans
+                    named[word] |= loans[row["id"]]
     return named
 
 
-def _hashes(row: Row, *, passphrase: str) -> Iterator[str]:
-    """What the row's transaction may be called on chain, where a fee bump goes by its outer hash.
+def _own_hashes(row: Row, passphrase: str) -> set[str]:
+    """What the row's envelope is called on chain: by its outer hash where it is a fee bump, by its inner one where the bump of an
+    envelope that was taken already is what was stored.
 
-    An envelope is read for its own hashes only where they can say more than the stored one: it costs a fraction of a
-    millisecond, and there may be a million.
+    Read only where the stored hash made no loan: it costs a fraction of a millisecond, and there may be a million rows.
     """
-    stored = [one for one in row["hashes"] if one]
-    yield from stored
-    text_ = (row["xdr"] or "").lstrip()
-    if not stored or text_.startswith(_FEE_BUMP):
-        envelope = envelopes.read(text_, passphrase=passphrase)
-        yield from envelope.hashes if envelope is not None else ()
+    envelope = envelopes.read((row["xdr"] or "").lstrip(), passphrase=passphrase)
+    return set() if envelope is None else set(envelope.hashes)
+
+
+async def _loans_of_rows(
+    context: Context, settings: Stepfi, hashes: Mapping[object, set[str]]
+) -> dict[object, set[str]]:
+    """The loans (keys) that the transactions of these rows made."""
+    every = sorted(set().union(*hashes.values()))
+    made = await _loans_made_by(context, settings, every) if every else {}
+    return {row: {key for one in own for key in made.get(one, ())} for row, own in hashes.items()}
 
 
 async def _loans_made_by(context: Context, settings: Stepfi, hashes: Sequence[str]) -> dict[str, set[str]]:

@@ -1,14 +1,15 @@
-"""Which loans our tables do not know, and which provisional rows they may be: read from real tables."""
+"""What the links of provisional rows are decided from, read from real tables: loans that are not known, and envelopes."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from deploy.demo.app import envelopes
 from sweeper.stepfi import loan_candidates, loan_unknowns
 from sweeper.stepfi.loan_links import Link, LinkKind
 from sweeper.stepfi.loan_unknowns import Span
-from tests.integration.mirror import Mirror, mirror
+from tests.integration.mirror import Mirror, mirror, truth
 
 HISTORY = "random-1.jsonl.gz"
 FORGET = "UPDATE chain.loans SET terms_since = NULL WHERE loan_id = ANY($1)"
@@ -78,6 +79,32 @@ WHERE row.vendor_id IS NOT NULL AND loan.created_tx IS NOT NULL AND loan.loan_id
     await world.app.execute(FORGET, [found["loan_id"] + 1])
     link = await link_of(world, found["id"])
     assert (link.kind, link.unknown) == (LinkKind.UNIQUE, (f"loan {found['loan_id'] + 1}",))
+
+
+@pytest.mark.parametrize("is_bumped", [False, True], ids=["inner stored", "bump stored"])
+async def test_the_envelope_links_where_the_hash_that_is_stored_made_no_loan(world: Mirror, is_bumped: bool) -> None:
+    """As a client has it that bumped the fee of what was taken already: the bump failed, and its hash was stored last."""
+    told = truth(HISTORY)
+    loan = next(one for one in told.loans.values())
+    row = await world.app.fetchval("SELECT id::text FROM loans WHERE loan_id = $1", str(loan.loan_id))
+    await world.app.execute("UPDATE loans SET loan_id = 'pending-1-a', vendor_id = NULL WHERE id = $1::uuid", row)
+    inner = envelopes.create_loan(told, loan, provisional_id="pending-1-a", vendor_row="v", built_at=told.started_at)
+    outer = envelopes.fee_bump(inner, sponsor=loan.borrower)
+    made, stored = (outer, inner) if is_bumped else (inner, outer)
+    await world.app.execute("UPDATE transactions SET type = 'loan_repay' WHERE type = 'loan_create'")
+    await world.app.execute(
+        "INSERT INTO transactions (id, user_wallet, type, status, transaction_hash, xdr, submitted_at) "
+        "VALUES (gen_random_uuid(), $1, 'loan_create', 'failed', $2, $3, $4)",
+        *(loan.borrower, stored.hash_hex(), (outer if is_bumped else inner).to_xdr(), told.started_at),
+    )
+    update = "UPDATE chain.loans SET created_tx = $2 WHERE loan_id = $1"
+    await world.app.execute(update, loan.loan_id, made.hash_hex())
+    link = await link_of(world, row)
+    assert (link.kind, link.by, link.key) == (
+        LinkKind.UNIQUE,
+        "transaction hash",
+        f"loan:{world.settings.creditline}:{loan.loan_id}",
+    )
 
 
 def test_a_span_is_possible_where_the_window_of_the_row_meets_it() -> None:
