@@ -13,7 +13,9 @@ MICROSECONDS_OF_A_YEAR = 366 * 86_400 * 10**6
 
 @given(st.datetimes(timezones=st.timezones()))
 def test_a_time_is_the_same_after_it_was_sent_and_read(time: datetime) -> None:
-    assert decoded(encoded(time)) == time
+    assert decoded(encoded(time)) == time.astimezone(
+        UTC
+    )  # across zones an hour that comes twice is equal to no other time
 
 
 def test_microseconds_count_from_2000() -> None:
