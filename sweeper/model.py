@@ -56,6 +56,7 @@ class Finding:
     words    the explanation for a person
     update   the columns that a repair sets; empty when there is nothing that could be written
     guard    every observed value that the update relies on: it is written only where all of them still stand
+    rests_on what else of the row was judged, beside the columns: with other values it is another difference
     insert   the whole row, of a missing row that could be written
     action   what policy allows; outcome: what was done
     contradicted_by  the entry that says otherwise than our own tables: these are to be mended first
@@ -70,6 +71,7 @@ class Finding:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     update: Mapping[str, Value] = field(default_factory=dict)
     guard: Mapping[str, Value] = field(default_factory=dict)
+    rests_on: Mapping[str, Value] = field(default_factory=dict)
     insert: Mapping[str, Value] | None = None
     chain_key: str | None = None
     answer: Answer | None = None

@@ -34,9 +34,15 @@ class Noted:
 
 
 def signature(finding: Finding) -> str:
-    """What differs, and how: class and both sides of each column. The evidence may change without another difference."""
-    told = {name: (_plain(both.app), _plain(both.chain)) for name, both in sorted(finding.columns.items())}
-    text = json.dumps([finding.drift_class, told], ensure_ascii=True, separators=(",", ":"))
+    """What differs, and how: class, both sides of each column, and what else of the row was judged.
+
+    The evidence may change without another difference.
+    """
+    told: list[object] = [finding.drift_class]
+    told.append({name: (_plain(both.app), _plain(both.chain)) for name, both in sorted(finding.columns.items())})
+    if finding.rests_on:
+        told.append({name: _plain(value) for name, value in sorted(finding.rests_on.items())})
+    text = json.dumps(told, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from sweeper import app_access
 from sweeper.app_schema import AppTable
 from sweeper.context import Compared, Context, Since
-from sweeper.model import Both, Finding, Outcome, Row, Value
+from sweeper.model import Answer, Both, Finding, Outcome, Row, Value
 from sweeper.stepfi import envelopes, settlement, settlement_words, transaction_rows
 from sweeper.stepfi.inquiry import Inquiry
 from sweeper.stepfi.settlement import Fate, Pending, Verdict
@@ -43,6 +43,15 @@ class _Case:
         if self.row["status"] == "pending":
             return ORPHANED
         return None if self.row["status"] in transaction_rows.FINISHED else STALE
+
+    @property
+    def rests_on(self) -> dict[str, Value]:
+        """What of the row a verdict is about: what was asked of the chain, and since when it might have been included."""
+        return {
+            "hashes": " ".join(self.pending.hashes),
+            "unreadable": " ".join(self.pending.unreadable),
+            "submitted_at": self.pending.submitted_at,
+        }
 
 
 class Transactions:
@@ -88,9 +97,10 @@ class Transactions:
         return self.survey(context)
 
     async def look_again(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:
-        """Those whose rows are of the same class still, with the same hash, guarded as they are now.
+        """Those whose rows are not finished meanwhile, as they are now.
 
-        What the chain said is for ever, so it is not asked again.
+        What the chain said is for ever, so it is not asked again; it was said of the hashes that the row held then. A row that
+        holds others by now is another difference, of which nothing is known that could be written.
         """
         of_row = {finding.row_id: finding for finding in findings}
         ids = [row_id for row_id in of_row if row_id is not None]
@@ -99,8 +109,12 @@ class Transactions:
             some = ids[start : start + PAGE_ROWS]
             for case in await self._cases(context, await self._by_id(context, some)):
                 finding = of_row[str(case.row["id"])]
-                if (_entity(case.pending), case.drift_class) == (finding.entity, finding.drift_class):
+                if case.drift_class is None:
+                    continue
+                if (case.drift_class, case.rests_on) == (finding.drift_class, finding.rests_on):
                     again.append(_as_now(finding, case, context.tables[self.table]))
+                else:
+                    again.append(_in_motion(finding, case, case.drift_class))
         return again
 
     async def examine(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:
@@ -200,6 +214,7 @@ def _finding(case: _Case, fate: Fate, context: Context) -> Finding:
         words=words,
         columns=_columns(case.row, update),
         evidence=evidence,
+        rests_on=case.rests_on,
         answer=fate.answer,
     )
     if finding.drift_class == ORPHANED:
@@ -221,6 +236,7 @@ def _duplicate(case: _Case) -> Finding:
         row_id=str(case.row["id"]),
         entity=_entity(case.pending),
         words=f"{_several(case)}.",
+        rests_on=case.rests_on,
     )
     return _among(case, finding)
 
@@ -266,3 +282,18 @@ def _as_now(finding: Finding, case: _Case, table: AppTable) -> Finding:
         return replace(finding, columns={name: Both(case.row[name], value) for name, value in wanted.items()})
     wanted = {name: value for name, value in finding.update.items() if name != "updated_at"}
     return replace(finding, columns=_columns(case.row, wanted), guard=guard)
+
+
+def _in_motion(finding: Finding, case: _Case, drift_class: str) -> Finding:
+    """What is left of the finding where the verdict was on other hashes, or another kind of row: nothing to write."""
+    return replace(
+        finding,
+        drift_class=drift_class,
+        entity=_entity(case.pending),
+        columns={},
+        update={},
+        guard={},
+        rests_on=case.rests_on,
+        answer=Answer.UNKNOWN,
+        outcome=Outcome.UNKNOWN,
+    )

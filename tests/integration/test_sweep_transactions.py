@@ -8,7 +8,7 @@ import pytest
 from deploy.demo.app import envelopes, rows
 from shared import pg_times
 from shared.settings import Sweep
-from sweeper import lock, plan, repair, runs
+from sweeper import lock, plan, repair, runs, settling, sightings
 from sweeper.journal import Journal
 from sweeper.model import Answer, Both, Outcome
 from sweeper.stepfi import transactions
@@ -177,7 +177,9 @@ class TestDuplicates:
             decided = plan.make(again, settings=Sweep(), compared=context.compared).findings
             assert {one.outcome for one in decided} == {Outcome.REPORTED}
             await app.connection.execute("UPDATE transactions SET hash = NULL WHERE id = $1", finished)
-            assert await app.subject.look_again(context, found) == []
+            [alone] = await app.subject.look_again(context, found)
+            assert (alone.row_id, alone.drift_class) == (str(due.row_id), "orphaned_pending_transaction")
+            assert not alone.can_be_written
 
     async def test_of_an_unknown_outcome_they_are_reported_all_the_same(self, app: App) -> None:
         tx_hash = "ab" * 32
@@ -273,13 +275,42 @@ class TestSecondLook:
                 "UPDATE transactions SET error = 'late', updated_at = now() WHERE id = $1", bad
             )
             asked = net.requests["getTransaction"]
-            [finding] = await app.subject.look_again(context, findings)
+            finding, other = sorted(await app.subject.look_again(context, findings), key=lambda one: one.row_id != bad)
             assert net.requests["getTransaction"] == asked
+        assert (other.row_id, other.entity, other.can_be_written) == (old, f"transaction:{'cd' * 32}", False)
         row = await app.row(bad)
         assert finding.row_id == bad
         assert (finding.guard["error"], finding.guard["updated_at"]) == ("late", row["updated_at"])
         assert finding.columns["error"].app == "late"
         assert finding.update["status"] == "failed"
+
+    @pytest.mark.parametrize(
+        ("changed", "name"),
+        [
+            (f"hash = '{'cd' * 32}'", "pending_though_failed"),
+            ("hash = 'soon'", "pending_though_failed"),
+            ("submitted_at = submitted_at + interval '1 second'", "pending_expired"),
+            (f"hash = '{'cd' * 32}'", "pending_with_another_hash"),
+        ],
+    )
+    async def test_a_verdict_is_of_what_was_asked_and_of_nothing_that_came_since(
+        self, app: App, changed: str, name: str
+    ) -> None:
+        """A second hash that is filled in while the run waits was never asked about: the row is in motion, and not written."""
+        if name == "pending_with_another_hash":
+            row_id = await app.add(transaction_hash="ab" * 32)
+        else:
+            row_id = str((await app.inject(name))[name].row_id)
+        async with node() as net, asking(net) as client:
+            context = await app.context(client)
+            findings = await app.survey(context)
+            first = await sightings.note(app.engine, findings)
+            await app.connection.execute(f"UPDATE transactions SET {changed} WHERE id = $1", row_id)
+            again = await app.subject.look_again(context, findings)
+            second = await sightings.note(app.engine, again)
+        assert [(one.row_id, one.can_be_written, one.guard) for one in again] == [(row_id, False, {})]
+        counted = settling.settled(first, second, again, watermark=context.watermark.ledger)
+        assert (list(counted.findings), counted.in_motion) == ([], 1)
 
     async def test_nothing_is_looked_at_for_nothing(self, app: App) -> None:
         async with node() as net, asking(net) as client:

@@ -55,9 +55,11 @@ class TestSignature:
             {"columns": {"state": Both("active", "completed")}},
             {"columns": {"status": Both("completed", "active")}},
             {"columns": {"status": Both("active", "completed"), "loan_id": Both("1", "2")}},
+            {"rests_on": {"hashes": "aa"}},
+            {"rests_on": {"hashes": None}},
         ],
     )
-    def test_class_columns_and_either_side_do(self, changed: dict[str, Any]) -> None:
+    def test_class_columns_either_side_and_what_it_rests_on_do(self, changed: dict[str, Any]) -> None:
         assert settling.signature(finding()) != settling.signature(finding(**changed))
 
     def test_values_of_two_types_are_two_though_they_read_alike(self) -> None:
