@@ -159,13 +159,16 @@ class Comparison(ABC, Generic[E]):
     # The second look
 
     async def look_again(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:
-        """Those that are found again, as they are now; whether they differ in the same way is for others to say."""
-        before = {finding.identity for finding in findings}
-        return [one for one in await self.examine(context, findings) if one.identity in before]
+        """Those that are found again, as they are now; whether they differ in the same way is for others to say.
+
+        A row is the same one whatever entity it is found to be by now: to leave it out would be to say that it agrees.
+        """
+        before = {finding.place for finding in findings}
+        return [one for one in await self.examine(context, findings) if one.place in before]
 
     async def examine(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:
         """What is found of their rows and entities now, of whatever class."""
-        ids = [finding.row_id for finding in findings if finding.row_id is not None]
+        ids = list(dict.fromkeys(finding.row_id for finding in findings if finding.row_id is not None))
         keys = [finding.chain_key for finding in findings if finding.row_id is None and finding.chain_key is not None]
         around = await self.surroundings(context, alone=None)
         again: list[Finding] = []

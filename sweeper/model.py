@@ -17,6 +17,8 @@ Value = str | int | bool | Decimal | datetime | UUID | None
 Row = Mapping[str, Any]
 Identity = tuple[str, str, str]
 """(table, row id, entity); the last two are empty where a finding has none."""
+Place = tuple[str, str]
+"""(table, the row's id or else the entity): what a row of `recon.drift` is known by."""
 
 FLAPPING = "flapping"
 """Evidence of a row that was repaired again and again, and that somebody else writes back."""
@@ -83,6 +85,11 @@ class Finding:
     def identity(self) -> Identity:
         """What makes it the same finding when the row is looked at again."""
         return self.table, self.row_id or "", self.entity or ""
+
+    @property
+    def place(self) -> Place:
+        """What makes it about the same row (or the same missing one), whatever that row is found to be."""
+        return self.table, self.row_id or self.entity or ""
 
     @property
     def can_be_written(self) -> bool:

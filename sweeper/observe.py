@@ -26,6 +26,7 @@ _ALLOWED = environment_name("sweep", "observe_seconds")
 _STILL = (
     f"it contradicts them still: no more than {ENTRIES} entries are told at once, and an entry may change meanwhile"
 )
+_OTHER = "by what the entry told, the row is of another entity: that was seen once, so the next run says more"
 
 
 async def tell(context: Context, contradictions: Iterable[Held], *, settings: Kafka) -> str | None:
@@ -94,12 +95,13 @@ async def mend(
     if why_not is not None:
         return [one if one.contradicted_by is None else _unknown(one, why_not) for one in findings]
     mended = [one for one in findings if one.contradicted_by is None]
-    first_seen = {one.identity: one.evidence.get("first_seen") for one in wrong}
+    before = {one.place: one for one in wrong}
     for subject in subjects:
         of_table = [one for one in wrong if one.table == subject.table]
         again = await subject.look_again(context, of_table) if of_table else []
-        for one in await subject.confirm(context, again):
-            known = one.with_evidence(first_seen=first_seen[one.identity])
+        mended += [_unknown(before[one.place], _OTHER) for one in again if one.identity != before[one.place].identity]
+        for one in await subject.confirm(context, [one for one in again if one.identity == before[one.place].identity]):
+            known = one.with_evidence(first_seen=before[one.place].evidence.get("first_seen"))
             mended.append(known if one.contradicted_by is None else _unknown(known, _STILL))
     return mended
 

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from sweeper import settling
-from sweeper.model import Finding, Identity
+from sweeper.model import Finding, Identity, Place
 from sweeper.settling import Noted, Sighting
 
 PAGE_ROWS = 5_000
@@ -50,12 +50,10 @@ _OLDEST = text("""
 SELECT greatest(extract(epoch FROM clock_timestamp() - min(first_seen)), 0) FROM recon.drift WHERE is_there
 """)
 
-Place = tuple[str, str]
-"""(table, the row's id or else the entity): what a row of `recon.drift` is known by."""
-
 
 def place(finding: Finding) -> Place:
-    return finding.table, finding.row_id or finding.entity or ""
+    """What the finding is remembered by."""
+    return finding.place
 
 
 async def note(
