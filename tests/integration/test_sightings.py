@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -220,16 +221,46 @@ class TestFlapping:
         assert await marked(engine, finding(), window=60) == [None]
 
     async def test_any_of_the_columns_that_were_written_will_do(self, engine: AsyncEngine) -> None:
-        both = finding(columns={"status": Both("a", "b"), "remaining_balance": Both(1, 2)})
+        both = finding(columns={"status": Both("active", "completed"), "remaining_balance": Both(1, 2)})
         for _ in range(3):
             await repaired(engine, [finding()])
         assert await marked(engine, both) == [3]
+
+    async def test_what_the_chain_changes_again_and_again_is_nobody_s_writing_back(self, engine: AsyncEngine) -> None:
+        def balance(app: str, chain: str) -> Finding:
+            update = {"remaining_balance": Decimal(chain)}
+            columns = {"remaining_balance": Both(Decimal(app), Decimal(chain))}
+            return finding(columns=columns, update=update, guard={"remaining_balance": Decimal(app)})
+
+        for app, chain in (("100", "90.0"), ("90.00", "80"), ("80", "70"), ("70", "60")):
+            await repaired(engine, [balance(app, chain)])
+        assert await marked(engine, balance("60.0", "50")) == [None]
+        assert await marked(engine, balance("70", "60.0"), limit=1) == [1]
+
+    async def test_what_was_put_back_by_us_was_put_back_by_nobody_else(self, engine: AsyncEngine) -> None:
+        back = finding(columns={}, update={"status": "active"}, guard={"status": "completed"})
+        for _ in range(3):
+            await repaired(engine, [finding()])
+            await repaired(engine, [back], mode="undo")
+        assert await marked(engine, finding()) == [None]
+        await repaired(engine, [finding()])
+        for _ in range(2):
+            await repaired(engine, [finding()])
+        assert await marked(engine, finding()) == [3]
+
+    async def test_each_row_is_told_by_its_own_repairs(self, engine: AsyncEngine) -> None:
+        for number in range(1, 6):
+            for _ in range(number):
+                await repaired(engine, [finding(number)])
+        others = [finding(number) for number in (5, 9, 3, 1, 4, 2)]
+        assert await marked(engine, *others) == [5, None, 3, None, 4, None]
 
     async def test_tens_of_thousands_of_findings(self, engine: AsyncEngine) -> None:
         run_id = await begun(engine)
         row: dict[str, Any] = {
             "run_id": run_id, "table_name": "loans", "row_id": "row-49999", "class": "stale_status", "kind": "update",
-            "before": {}, "after": {"status": "completed"}, "outcome": "repaired", "recorded_at": datetime.now(UTC),
+            "before": {"status": "active"}, "after": {"status": "completed"}, "outcome": "repaired",
+            "recorded_at": datetime.now(UTC),
         }  # fmt: skip
         async with engine.begin() as connection:
             await connection.execute(insert(recon_tables.changes), [row | {"number": number} for number in range(5)])
