@@ -17,10 +17,12 @@ class Watermark:
     """The highest ledger up to which all is covered or superseded, counted from the beginning of the scope.
 
     closed_at   close (unix seconds) of the newest ledger at or below it whose close is known; None where none is
+    closed_ledger  that ledger; while we catch up it may be far below
     """
 
     ledger: int
     closed_at: int | None
+    closed_ledger: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +75,10 @@ async def watermark(connection: AsyncConnection, *, scope: str) -> Watermark | N
     if row is None:
         return None
     reached = (await read(connection, scope=scope)).reach(row.contracts, row.origin)
-    known = row.tip is not None and row.tip <= reached
-    return Watermark(position.complete_ledger(reached), row.tip_closed_at if known else None)
+    ledger = position.complete_ledger(reached)
+    if row.tip is None or row.tip > reached:
+        return Watermark(ledger, None)
+    return Watermark(ledger, row.tip_closed_at, position.complete_ledger(row.tip))
 
 
 async def read_scope(connection: AsyncConnection, *, scope: str) -> Any:

@@ -61,6 +61,8 @@ class Comparison(ABC, Generic[E]):
     """The app's column that names the entity."""
     spot_whole: bool = False
     """Whether one entry of the chain answers for all of the table (see `sweeper.spot_checks`)."""
+    grace_seconds: int = 0
+    """For how long a row may be missing before that is a finding."""
     writes: frozenset[str] = frozenset()
     inserts: frozenset[str] = frozenset()
     looks_up: ClassVar[Mapping[str, tuple[str, ...]]] = {}

@@ -59,7 +59,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Since:
-    """Where an earlier sweep stood: `position` of its watermark; `row_ids` and `keys` of the drift that was there."""
+    """What an earlier sweep could not see: all behind `position`; and `row_ids` and `keys` of the drift that was there."""
 
     position: str
     row_ids: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -90,6 +90,11 @@ class Subject(Protocol):
     @property
     def compares(self) -> str:
         """What is compared with what, as text: another one means that earlier sweeps say nothing."""
+        ...
+
+    @property
+    def grace_seconds(self) -> int:
+        """For how long what is new on chain may have no row before that is a finding; the longest of all subjects counts."""
         ...
 
     @property

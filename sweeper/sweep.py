@@ -59,7 +59,7 @@ async def _sweep(one: Session) -> list[Finding]:
     if not context.watermark.ledger:
         return []
     # Of before: what comes to the tables while they are compared is news to the next sweep of what changed.
-    this.mark = await changed.mark(context)
+    this.mark = await changed.mark(context, [subject.table for subject in one.chosen])
     found, is_whole = await _survey(one)
     await _spot_check(one, found)
     findings = await _settle(one, found, is_whole=is_whole)

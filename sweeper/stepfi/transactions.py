@@ -60,6 +60,7 @@ class Transactions:
     table = "transactions"
     row_key = "id"
     optional = False
+    grace_seconds = 0  # a row is never missing
     required = ("id", "status", "xdr", "submitted_at")
     writes = frozenset({"status", "error", "completed_at", "updated_at"})
     inserts: frozenset[str] = frozenset()

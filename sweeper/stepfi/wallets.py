@@ -49,6 +49,7 @@ class ByWallet(Comparison[Surroundings]):
 
     def __init__(self, settings: Stepfi) -> None:
         self._settings = settings
+        self.grace_seconds = settings.insert_grace_seconds
 
     async def surroundings(self, context: Context, *, alone: Ids | None) -> Surroundings:  # noqa: ARG002 - the base's signature
         closed_at = context.watermark.closed_at

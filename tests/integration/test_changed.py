@@ -16,17 +16,22 @@ from tests.integration.mirror import Mirror, history, mirror
 
 HISTORY = "random-1.jsonl.gz"
 HALF = (history(HISTORY).start + history(HISTORY).last) // 2
+SWEPT = HALF + 40_000
+"""Where the earlier sweep stood. What was observed, at HALF, lies before what a later one reaches back to."""
+TABLES = ("loans", "reputation_history")
 
 
 @pytest.fixture
 async def world(database: str) -> AsyncIterator[Mirror]:
     async with mirror(database, HISTORY, until=HALF) as found:
+        await follow_events(found, SWEPT)
         yield found
 
 
 async def swept(world: Mirror, *, extent: str = "full", status: str = "complete") -> None:
     """A run that ended now."""
-    mark = await changed.mark(await world.context())
+    mark = await changed.mark(await world.context(), TABLES)
+    assert mark is not None
     moment = datetime.now(UTC)
     row = {"run_id": uuid4(), "mode": "dry", "extent": extent, "status": status, "started_at": moment, "mark": mark}
     async with world.engine.begin() as connection:
@@ -34,7 +39,7 @@ async def swept(world: Mirror, *, extent: str = "full", status: str = "complete"
 
 
 async def since(world: Mirror) -> Since:
-    found = await changed.start(await world.context(), ["loans", "reputation_history"])
+    found = await changed.start(await world.context(), TABLES)
     assert found.since is not None, found.why
     return found.since
 
@@ -46,23 +51,30 @@ async def found(world: Mirror, begun: Since, table: str = "loans") -> list[Findi
     return findings
 
 
+def reach(world: Mirror) -> str:
+    """The position that a sweep which begins at SWEPT reaches back to."""
+    return changed.before(position.end_of(SWEPT), grace_seconds=world.settings.insert_grace_seconds)
+
+
 async def positions(world: Mirror) -> tuple[list[str], list[str]]:
-    """Loans (ids) that had facts in the first half alone, and those that had some in the second."""
+    """Loans (ids) that had facts before what is reached back to alone, and those that had some behind it."""
     query = text(
         "SELECT loan.loan_id::text AS id, bool_or(fact.position > :half) AS new"
         " FROM chain.loans AS loan JOIN chain.facts AS fact ON fact.key = loan.key GROUP BY loan.loan_id ORDER BY 1"
     )
     async with world.engine.connect() as connection:
-        rows = (await connection.execute(query, {"half": position.end_of(HALF)})).all()
+        rows = (await connection.execute(query, {"half": reach(world)})).all()
     return [row.id for row in rows if not row.new], [row.id for row in rows if row.new]
 
 
-async def follow_events(world: Mirror) -> None:
-    """The second half, without reading the entries anew: an observation would be news of every entity."""
+async def follow_events(world: Mirror, last: int | None = None, *, closed_at: int | None = 1_900_000_000) -> None:
+    """The events to the ledger `last` (the end), without reading the entries anew: that would be news of every entity."""
     told = history(HISTORY)
-    events = [one for one in told.events() if position.ledger_of(one.id) > HALF]
-    page = told.page(events, after=position.end_of(HALF), through=position.end_of(told.last))
-    await world.write(replace(page, closed_at=1_900_000_000))
+    begun, last = world.through or HALF, told.last if last is None else last
+    events = [one for one in told.events() if begun < position.ledger_of(one.id) <= last]
+    page = told.page(events, after=position.end_of(begun), through=position.end_of(last))
+    await world.write(replace(page, closed_at=closed_at))
+    world.through = last
 
 
 async def test_what_changed_is_seen_and_what_did_not_is_left_to_the_full_sweep(world: Mirror) -> None:
@@ -131,15 +143,53 @@ async def test_nothing_changed_and_the_canary_is_found_all_the_same(world: Mirro
     assert await found(world, await since(world)) == []
 
 
+class TestWhatTheMarkCouldNotSee:
+    """An entity whose newest fact lies at or before the mark, and that the sweep there had no reason to name."""
+
+    async def test_an_observation_that_was_applied_after_the_mark_and_lies_before_it(self, world: Mirror) -> None:
+        old, _ = await positions(world)
+        await swept(world)
+        await world.write(history(HISTORY).observation(SWEPT - changed.MARGIN_LEDGERS + 1))
+        await world.app.execute("UPDATE loans SET status = 'nobody' WHERE loan_id = $1", old[0])
+        assert f"loan:{old[0]}" in {one.entity for one in await found(world, await since(world))}
+
+    async def test_what_was_not_due_at_the_mark_is_due_some_time(self, world: Mirror) -> None:
+        """Nothing ever happens to it again, and the app has no row for it: only time makes that a finding."""
+        statement = (
+            "DELETE FROM reputation_history WHERE event_id = "
+            "(SELECT min(event_id) FROM reputation_history WHERE event_id > $1) RETURNING event_id"
+        )
+        event = await world.app.fetchval(statement, position.end_of(SWEPT))
+        entity, created = f"event:{event}", position.ledger_of(event)
+        at = next(
+            int(datetime.fromisoformat(one.closed_at).timestamp())
+            for one in history(HISTORY).events()
+            if one.id == event
+        )
+        await follow_events(world, created + 1000, closed_at=at + 3600)  # as late as a row may be
+        context = await world.context()
+        assert entity not in {one.entity async for one in world.subject("reputation_history").survey(context)}
+        await swept(world)
+        await follow_events(world, created + 1001, closed_at=at + 3601)
+        assert entity in {one.entity for one in await found(world, await since(world), "reputation_history")}
+
+
 class TestWhenAllHasToBeLookedAt:
     async def why(self, world: Mirror) -> str:
-        begun = await changed.start(await world.context(), ["loans"])
+        begun = await changed.start(await world.context(), TABLES)
         assert begun.since is None
         assert begun.why is not None
         return begun.why
 
     async def test_the_first_time(self, world: Mirror) -> None:
         assert "no complete sweep" in await self.why(world)
+
+    @pytest.mark.parametrize("behind", [changed.MARGIN_LEDGERS - 1, changed.MARGIN_LEDGERS])
+    async def test_where_the_time_was_of_long_before_no_later_one_begins(self, world: Mirror, behind: int) -> None:
+        """While we catch up nothing tells when the newest ledgers closed, and nothing in them is held to be due."""
+        await follow_events(world, SWEPT + behind, closed_at=None)
+        mark = await changed.mark(await world.context(), TABLES)
+        assert (mark is None) is (behind == changed.MARGIN_LEDGERS)
 
     async def test_after_runs_that_did_not_reach_their_end(self, world: Mirror) -> None:
         await swept(world, status="incomplete")
@@ -163,6 +213,17 @@ class TestWhenAllHasToBeLookedAt:
             await connection.execute(text("INSERT INTO chain.other SELECT * FROM chain.offsets"))
             await connection.execute(text("DROP TABLE chain.offsets"))
             await connection.execute(text("ALTER TABLE chain.other RENAME TO offsets"))
+        assert "below its watermark" in await self.why(world)
+
+    async def test_when_a_table_is_compared_that_was_left_out(self, world: Mirror) -> None:
+        """It was not there, or lacked a column that is optional: the mark says nothing of it."""
+        await swept(world)
+        begun = await changed.start(await world.context(), (*TABLES, "vendors"))
+        assert (begun.since, "below its watermark" in (begun.why or "")) == (None, True)
+
+    async def test_when_what_is_new_is_let_rest_for_another_time(self, world: Mirror) -> None:
+        await swept(world)
+        world.settings = world.settings.model_copy(update={"insert_grace_seconds": 60})
         assert "below its watermark" in await self.why(world)
 
     async def test_when_something_else_is_compared(self, world: Mirror) -> None:
