@@ -117,6 +117,8 @@ class Comparison(ABC, Generic[E]):
         compared = context.compared.setdefault(self.table, Compared())
         found = await sides.difference(context, self)
         context.canaries[self.table] = found.canary_found
+        if found.is_resumed:
+            context.resumed.append(self.table)
         compared.app_rows, compared.expected_rows = found.app_rows, found.chain_rows
         alone = found.app_only if self.digest().rows_without_entity else found.app_only[:0]
         around = await self.surroundings(context, alone=alone)

@@ -36,6 +36,7 @@ class Context:
     rpc      the chain itself                  now    what the intents set `updated_at` to
     lock     asked before each batch that is written
     paces    how much of each database the run may take    canaries   by table, whether the scan found its canary
+    resumed  tables whose scan went on with hashes of an earlier run
     """
 
     chain: AsyncEngine
@@ -53,6 +54,7 @@ class Context:
     answers: Counter[Answer] = field(default_factory=Counter)
     chain_was_asked: bool = True
     canaries: dict[str, bool] = field(default_factory=dict)
+    resumed: list[str] = field(default_factory=list)
     paces: Mapping[str, Pace] = field(default_factory=lambda: {"app": Pace(), "chain": Pace()})
     say: Callable[[str], None] = lambda _: None
 

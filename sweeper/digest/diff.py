@@ -47,7 +47,10 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """What needs a look: see `match.Unequal`. The counts are of all rows that were hashed, without the canaries."""
+    """What needs a look: see `match.Unequal`. The counts are of all rows that were hashed, without the canaries.
+
+    is_resumed   some of the hashes are of an earlier run: what changed since then may look equal
+    """
 
     differing: Ids
     app_only: Ids
@@ -56,6 +59,7 @@ class Difference:
     chain_rows: int
     canary_found: bool
     hashing: Hashing
+    is_resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,4 +230,5 @@ def _matched(kept: Spill, hashing: Hashing, known: list[int]) -> Difference:
         chain_rows=kept.progress("chain").rows - canary.ON_CHAIN,
         canary_found=sifted.found,
         hashing=hashing,
+        is_resumed=kept.is_resumed,
     )

@@ -52,6 +52,7 @@ class Spill:
 
     def __init__(self, directory: Path, manifest: Manifest, *, is_kept: bool = True) -> None:
         """`is_kept`: the directory outlives the process, so what is done is written down."""
+        self.is_resumed = False
         self._directory = directory
         self._is_kept = is_kept
         self.manifest = manifest
@@ -70,7 +71,9 @@ class Spill:
             and manifest.age_seconds() <= max_age_seconds
             and _is_there(directory, manifest)
         ):
-            return cls(directory, manifest)
+            kept = cls(directory, manifest)
+            kept.is_resumed = True
+            return kept
         discard(directory)
         return None
 

@@ -225,7 +225,9 @@ async def test_a_scan_that_broke_off_goes_on_where_it_stood(
     )
     context = await world.context(scan_directory=tmp_path)
     subject = world.subject("loans")
-    whole = ids(await difference(await world.context(), subject))
+    from_scratch = await difference(context, subject)
+    whole = ids(from_scratch)
+    assert not from_scratch.is_resumed
     add = spill.Spill.add
     added: list[str] = []
 
@@ -249,10 +251,26 @@ async def test_a_scan_that_broke_off_goes_on_where_it_stood(
 
     monkeypatch.setattr(scan, "_read", noted)
     found = await difference(context, subject)
-    assert (ids(found), found.canary_found) == (whole, True)
+    assert (ids(found), found.canary_found, found.is_resumed) == (whole, True, True)
     assert "'(2,0)'" in pages[0]
     assert found.app_rows == await world.app.fetchval("SELECT count(*) FROM loans")
     assert list(tmp_path.rglob("*-00?")) == [], "what is done leaves no file"
+
+
+async def test_a_survey_tells_of_hashes_that_are_of_an_earlier_run(
+    world: Mirror, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: Any) -> None:
+        raise OSError("it was stopped")
+
+    subject, first = world.subject("loans"), await world.context(scan_directory=tmp_path)
+    with monkeypatch.context() as broken:
+        broken.setattr(diff, "_matched", stopped)
+        with pytest.raises(OSError, match="it was stopped"):
+            await surveyed(first, subject)
+    resumed, fresh = await world.context(scan_directory=tmp_path), await world.context(scan_directory=tmp_path)
+    assert await surveyed(resumed, subject) == await surveyed(fresh, subject)
+    assert (resumed.resumed, fresh.resumed) == (["loans"], [])
 
 
 async def test_a_partitioned_table_is_walked_by_its_ids(world: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
