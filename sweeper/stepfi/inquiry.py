@@ -31,10 +31,10 @@ class Inquiry:
         self.answered = 0
 
     async def about(self, rows: Sequence[Pending], events: Mapping[str, StoredEvent]) -> list[list[Told]]:
-        """For each row what is told of each of its hashes."""
+        """For each row what is told of each of the hashes that are asked for."""
         async with asyncio.TaskGroup() as group:
             tasks = [
-                [group.create_task(self._about(row, tx_hash, events.get(tx_hash))) for tx_hash in row.hashes]
+                [group.create_task(self._about(row, tx_hash, events.get(tx_hash))) for tx_hash in row.asked]
                 for row in rows
             ]
         return [[task.result() for task in of_row] for of_row in tasks]

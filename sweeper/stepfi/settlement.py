@@ -62,20 +62,32 @@ NEEDED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """What a pending row says. `hashes`: those to ask for, in lower case; `unreadable`: texts stored in place of a hash.
+    """What a pending row says. `hashes`: its own, in lower case; `unreadable`: texts stored in place of a hash.
 
-    `is_stored`: whether the hashes are the row's own, and not its envelope's for lack of any.
+    is_stored    whether the hashes are stored, and not the envelope's for lack of any
+    of_envelope  what else its envelope goes by: of a fee bump and what it wraps one may be stored, and the other one included
     """
 
     hashes: tuple[str, ...]
+    of_envelope: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
     envelope: Envelope | None
     submitted_at: int | None
     is_stored: bool = True
 
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """All hashes to ask for."""
+        return (*self.hashes, *self.of_envelope)
+
+    def without(self, held: Collection[str]) -> "Pending":
+        """Where other rows hold a hash that only its envelope goes by, that transaction is theirs."""
+        return replace(self, of_envelope=tuple(one for one in self.of_envelope if one not in held))
+
     def max_time(self, tx_hash: str) -> int | None:
-        """The end of the time of the transaction with this hash; None where the envelope is not its own."""
-        return self.envelope.max_time if self.envelope is not None and self.envelope.hash == tx_hash else None
+        """The end of the time of the transaction with this hash; None where the envelope is not its own, or it not the row's."""
+        own = self.envelope is not None and self.envelope.hash == tx_hash and tx_hash in self.hashes
+        return self.envelope.max_time if self.envelope is not None and own else None
 
     def reach(self, max_time: int) -> int | None:
         """A history that begins at or before this close time cannot have lost it."""
@@ -212,7 +224,28 @@ _FIRST = (Verdict.SUCCESS, Verdict.OPEN, Verdict.UNKNOWN)
 
 
 def decide(pending: Pending, told: Sequence[Told], *, chain_time: int) -> Fate:
-    """What became of the row's transaction, of all that is told of its hashes.
+    """What became of the row's transaction, of all that is told of the hashes that were asked for.
+
+    The row's own hashes come first. Where they prove no success, that of its envelope is enough: what it carries was done. No
+    more is believed of the envelope: that no node has it says nothing, and that it failed leaves open what was submitted.
+    """
+    decided = _of_own(pending, [one for one in told if one.tx_hash in pending.hashes], chain_time=chain_time)
+    if decided.verdict is Verdict.SUCCESS or decided.rule is Rule.CONTRADICTION:
+        return decided
+    carried = [fate(pending, one, chain_time=chain_time) for one in told if one.tx_hash not in pending.hashes]
+    if (doubted := next((one for one in carried if one.rule is Rule.CONTRADICTION), None)) is not None:
+        return doubted
+    done = next((one for one in carried if one.verdict is Verdict.SUCCESS), None)
+    if done is not None and decided.rule is Rule.FOUND:  # the row's own was included too, and failed
+        return replace(done, verdict=Verdict.UNKNOWN, rule=Rule.CONTRADICTION)
+    if done is not None:
+        return done
+    unheard = next((one for one in carried if one.rule is Rule.NO_ANSWER), None)
+    return unheard if unheard is not None and decided.rule is Rule.EXPIRED else decided
+
+
+def _of_own(pending: Pending, told: Sequence[Told], *, chain_time: int) -> Fate:
+    """What became of it by the row's own hashes.
 
     Two hashes may stand for one transaction (a fee bump and what it wraps) or for two attempts. One that succeeded is enough,
     unless the other was included elsewhere; it failed only when neither can succeed any more.

@@ -63,7 +63,7 @@ def evidence(pending: Pending, fate: Fate) -> dict[str, Any]:
     parts: Mapping[str, Any] = {
         "rule": fate.rule.value,
         "hash": told.tx_hash if told else None,
-        "hashes": list(pending.hashes) if len(pending.hashes) > 1 else None,
+        "hashes": list(pending.asked) if len(pending.asked) > 1 else None,
         "unreadable_hashes": [text[:100] for text in pending.unreadable],
         "envelope_hash": pending.envelope.hash if pending.envelope else None,
         "max_time": _shown_max_time(pending),

@@ -45,14 +45,20 @@ class Twins:
 
 
 def reading(row: Row, *, passphrase: str) -> Pending:
-    """What a row says of its transaction; where it holds no hash at all, its envelope's own hash is its hash."""
+    """What a row says of its transaction; where it holds no hash at all, its envelope's own hash is its hash.
+
+    What the envelope goes by beside is asked for too: a retry by fee bump stores the outer hash, and what was included may be
+    the inner one.
+    """
     envelope = envelopes.read(row["xdr"], passphrase=passphrase)
     stored = [row[name].strip().lower() for name in HASH_COLUMNS if row.get(name)]
     stored = list(dict.fromkeys(one for one in stored if one))
     own = [envelope.hash] if envelope is not None and not stored else []
     submitted_at = row["submitted_at"]
+    further = envelope.hashes.difference(stored, own) if envelope is not None else ()
     return Pending(
         hashes=tuple(one for one in (*stored, *own) if _HASH.fullmatch(one)),
+        of_envelope=tuple(sorted(further)),
         unreadable=tuple(one for one in stored if not _HASH.fullmatch(one)),
         envelope=envelope,
         submitted_at=None if submitted_at is None else (submitted_at - _EPOCH) // timedelta(seconds=1),

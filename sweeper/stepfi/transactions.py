@@ -48,7 +48,7 @@ class _Case:
     def rests_on(self) -> dict[str, Value]:
         """What of the row a verdict is about: what was asked of the chain, and since when it might have been included."""
         return {
-            "hashes": " ".join(self.pending.hashes),
+            "hashes": " ".join(self.pending.asked),
             "unreadable": " ".join(self.pending.unreadable),
             "submitted_at": self.pending.submitted_at,
         }
@@ -168,13 +168,13 @@ class Transactions:
     async def _cases(self, context: Context, rows: Sequence[Row]) -> list[_Case]:
         table = context.tables[self.table]
         said = [transaction_rows.reading(row, passphrase=context.passphrase) for row in rows]
-        hashes = sorted({tx_hash for pending in said for tx_hash in pending.hashes})
+        hashes = sorted({tx_hash for pending in said for tx_hash in pending.asked})
         async with app_access.transaction(context.app) as connection:
             twins = await transaction_rows.twins(connection, table, hashes)
-        return [_Case(row, one, _company(row, one, twins)) for row, one in zip(rows, said, strict=True)]
+        return [_Case(row, one.without(twins), _company(row, one, twins)) for row, one in zip(rows, said, strict=True)]
 
     async def _judge(self, context: Context, inquiry: Inquiry, cases: Sequence[_Case]) -> list[Finding]:
-        hashes = sorted({tx_hash for case in cases for tx_hash in case.pending.hashes})
+        hashes = sorted({tx_hash for case in cases for tx_hash in case.pending.asked})
         async with context.chain.connect() as connection:
             events = await transaction_rows.events(connection, hashes)
         told = await inquiry.about([case.pending for case in cases], events)
@@ -221,7 +221,8 @@ def _finding(case: _Case, fate: Fate, context: Context) -> Finding:
     if finding.drift_class == ORPHANED:
         if not update:
             return replace(finding, outcome=Outcome.UNKNOWN)
-        return _as_now(replace(finding, update={**update, **_touched(table, context)}), case, table)
+        relied_on = dict.fromkeys(_relied_on(case, fate))
+        return _as_now(replace(finding, update={**update, **_touched(table, context)}, guard=relied_on), case, table)
     # That rows are several, or that a word is none, needs no answer of the chain.
     finding = replace(finding, answer=fate.answer if update else None)
     if finding.drift_class == STALE:
@@ -252,6 +253,13 @@ def _among(case: _Case, finding: Finding) -> Finding:
     return finding.with_evidence(rows=list(twins.ids), row_count=twins.count)
 
 
+def _relied_on(case: _Case, fate: Fate) -> tuple[str, ...]:
+    """The columns that the outcome was read from; the envelope among them where no other tells the hash."""
+    told = fate.told
+    is_stored = told is not None and case.pending.is_stored and told.tx_hash in case.pending.hashes
+    return transaction_rows.READ if is_stored else (*transaction_rows.READ, "xdr")
+
+
 def _update(fate: Fate, table: AppTable) -> dict[str, Value]:
     """What the outcome makes of the row's columns; nothing where there is no outcome."""
     if fate.verdict not in (Verdict.SUCCESS, Verdict.FAILED):
@@ -277,7 +285,7 @@ def _columns(row: Row, update: Mapping[str, Value]) -> dict[str, Both]:
 
 def _as_now(finding: Finding, case: _Case, table: AppTable) -> Finding:
     """The finding with what the row holds now: what differs, and what an update relies on."""
-    guard = {name: case.row[name] for name in transaction_rows.READ if table.has(name)}
+    guard = {name: case.row[name] for name in finding.guard if table.has(name)}
     if not finding.update:
         wanted = {name: one.chain for name, one in finding.columns.items()}
         return replace(finding, columns={name: Both(case.row[name], value) for name, value in wanted.items()})

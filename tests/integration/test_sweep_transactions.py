@@ -118,6 +118,60 @@ async def test_no_stored_hash_leaves_the_envelope_s_own(app: App) -> None:
         assert finding.entity == f"transaction:{finding.evidence['envelope_hash']}"
 
 
+class TestRetryByFeeBump:
+    """The row stores the hash of the outer transaction, which nobody has; its envelope is the inner one."""
+
+    async def retried(self, app: App) -> tuple[str, str]:
+        """The row, and the hash of what was included."""
+        due = (await app.inject("pending_though_succeeded"))["pending_though_succeeded"]
+        row_id, inner = str(due.row_id), str(due.entity).removeprefix("transaction:")
+        await app.connection.execute(
+            "UPDATE transactions SET transaction_hash = $2, hash = NULL WHERE id = $1", row_id, "ab" * 32
+        )
+        return row_id, inner
+
+    async def test_the_first_submission_was_included(self, app: App) -> None:
+        row_id, inner = await self.retried(app)
+        async with node() as net, asking(net) as client:
+            context = await app.context(client)
+            [finding] = await app.survey(context)
+            [again] = await app.subject.look_again(context, [finding])
+        assert again == finding
+        assert (finding.row_id, finding.entity) == (row_id, f"transaction:{'ab' * 32}")
+        assert (finding.answer, finding.update["status"]) == (Answer.CONFIRMED, "success")
+        assert (finding.evidence["hash"], finding.evidence["hashes"]) == (inner, ["ab" * 32, inner])
+        assert finding.guard["xdr"] == (await app.row(row_id))["xdr"]
+
+    async def test_its_event_is_enough(self, app: App) -> None:
+        _, inner = await self.retried(app)
+        await app.store_events(inner)
+        async with node() as net, asking(net) as client:
+            context = await app.context(client)
+            context.chain_was_asked = False
+            [finding] = await app.survey(context)
+        assert finding.evidence["rule"] == Rule.EVENT
+        assert finding.update["status"] == "success"
+
+    async def test_what_another_row_stands_for_settles_this_one_not(self, app: App) -> None:
+        row_id, inner = await self.retried(app)
+        other = await app.add(transaction_hash=inner, status="success")
+        async with node() as net, asking(net) as client:
+            [finding] = await app.survey(await app.context(client))
+        assert (finding.row_id, finding.outcome, finding.update) == (row_id, Outcome.UNKNOWN, {})
+        assert rules([finding]) == [Rule.FOREIGN_ENVELOPE]
+        assert other != row_id
+
+    async def test_another_envelope_is_another_question(self, app: App) -> None:
+        row_id, _ = await self.retried(app)
+        async with node() as net, asking(net) as client:
+            context = await app.context(client)
+            findings = await app.survey(context)
+            await app.connection.execute("UPDATE transactions SET xdr = '' WHERE id = $1", row_id)
+            [again] = await app.subject.look_again(context, findings)
+        assert not again.can_be_written
+        assert settling.signature(again) != settling.signature(findings[0])
+
+
 async def test_upper_case_and_a_hash_that_is_none(app: App) -> None:
     due = (await app.inject("pending_though_succeeded"))["pending_though_succeeded"]
     await app.connection.execute(
@@ -154,7 +208,7 @@ class TestSchemas:
         async with node() as net, asking(net) as client:
             findings = await app.survey(await app.context(client))
         assert [dict(finding.update) for finding in findings] == [{"status": "failed"}]
-        assert [tuple(finding.guard) for finding in findings] == [("status", "submitted_at")]
+        assert [tuple(finding.guard) for finding in findings] == [("status", "submitted_at", "xdr")]
 
 
 class TestDuplicates:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
+from typing import Any
 
 import pytest
 from stellar_sdk import (
@@ -19,7 +20,7 @@ from stellar_sdk import (
 
 from shared import rpc
 from sweeper.model import Answer
-from sweeper.stepfi import envelopes, settlement, settlement_words
+from sweeper.stepfi import envelopes, settlement, settlement_words, transaction_rows
 from sweeper.stepfi.envelopes import Envelope
 from sweeper.stepfi.settlement import Fate, Pending, Rule, StoredEvent, Told, Verdict
 from tests import recordings
@@ -302,6 +303,118 @@ class TestTwoHashes:
     def test_nothing_to_ask(self, unreadable: tuple[str, ...], rule: Rule) -> None:
         row = Pending(hashes=(), unreadable=unreadable, envelope=None, submitted_at=SUBMITTED)
         assert settlement.decide(row, [], chain_time=LATE).rule is rule
+
+
+class TestWhatTheEnvelopeGoesBy:
+    """The row stores one hash, and its envelope goes by another: a retry by fee bump stores the outer one."""
+
+    def decided(
+        self,
+        own: Sequence[rpc.Transaction],
+        envelope: Sequence[rpc.Transaction],
+        *,
+        row: Pending | None = None,
+        event: StoredEvent | None = None,
+    ) -> Fate:
+        row = replace(row or pending(OWN, envelope_hash=OTHER), of_envelope=(OTHER,))
+        told = [Told(tx_hash=one, answers=tuple(own)) for one in row.hashes]
+        beside = Told(tx_hash=OTHER, answers=tuple(envelope), event=event)
+        return settlement.decide(row, [*told, beside], chain_time=LATE)
+
+    def test_a_success_of_it_is_the_row_s(self) -> None:
+        for answers, event, rule in (
+            ([told_by(status="SUCCESS")], None, Rule.FOUND),
+            ([told_by()], StoredEvent(500, 5000), Rule.EVENT),
+        ):
+            fate = self.decided([told_by(), told_by()], answers, event=event)
+            assert (fate.verdict, fate.rule, fate.ledger) == (Verdict.SUCCESS, rule, 500)
+            assert fate.told is not None
+            assert fate.told.tx_hash == OTHER
+
+    def test_that_it_failed_leaves_open_what_was_submitted(self) -> None:
+        fate = self.decided([told_by(), told_by()], [told_by(status="FAILED")])
+        assert (fate.verdict, fate.rule) == (Verdict.UNKNOWN, Rule.FOREIGN_ENVELOPE)
+
+    def test_that_it_expired_says_nothing(self) -> None:
+        fate = self.decided([told_by(), told_by()], [told_by(), told_by()])
+        assert (fate.verdict, fate.rule) == (Verdict.UNKNOWN, Rule.FOREIGN_ENVELOPE)
+
+    @pytest.mark.parametrize("other", [told_by(status="FAILED"), told_by(status="SUCCESS", ledger=501)])
+    def test_where_the_row_s_own_succeeded_nothing_else_is_of_account(self, other: rpc.Transaction) -> None:
+        fate = self.decided([told_by(status="SUCCESS")], [other])
+        assert (fate.verdict, fate.rule, fate.ledger) == (Verdict.SUCCESS, Rule.FOUND, 500)
+
+    def test_where_the_row_s_own_failed_a_success_contradicts_it_and_a_failure_does_not(self) -> None:
+        fate = self.decided([told_by(status="FAILED")], [told_by(status="SUCCESS", ledger=501)])
+        assert (fate.verdict, fate.rule) == (Verdict.UNKNOWN, Rule.CONTRADICTION)
+        fate = self.decided([told_by(status="FAILED")], [told_by(status="FAILED", ledger=501)])
+        assert (fate.verdict, fate.ledger) == (Verdict.FAILED, 500)
+
+    def test_what_contradicts_itself_is_for_people(self) -> None:
+        fate = self.decided([told_by()], [told_by(status="FAILED"), told_by("two", status="SUCCESS")])
+        assert (fate.verdict, fate.rule) == (Verdict.UNKNOWN, Rule.CONTRADICTION)
+
+    @pytest.mark.parametrize(
+        ("envelope", "verdict", "rule"),
+        [
+            ([told_by(status="SUCCESS")], Verdict.SUCCESS, Rule.FOUND),
+            ([told_by(status="FAILED")], Verdict.FAILED, Rule.EXPIRED),
+            ([told_by()], Verdict.FAILED, Rule.EXPIRED),
+            ([], Verdict.UNKNOWN, Rule.NO_ANSWER),
+        ],
+    )
+    def test_beside_a_row_s_own_that_expired(
+        self, envelope: Sequence[rpc.Transaction], verdict: Verdict, rule: Rule
+    ) -> None:
+        fate = self.decided([told_by(), told_by()], envelope, row=pending(OWN))
+        assert (fate.verdict, fate.rule) == (verdict, rule)
+
+    def test_beside_what_is_no_hash(self) -> None:
+        row = replace(pending(unreadable=("0x",), envelope_hash=OTHER), hashes=())
+        assert self.decided([], [told_by(status="SUCCESS")], row=row).verdict is Verdict.SUCCESS
+        for envelope in ([told_by(), told_by()], [told_by(status="FAILED")], []):
+            fate = self.decided([], envelope, row=row)
+            assert (fate.verdict, fate.rule) == (Verdict.UNKNOWN, Rule.NO_HASH)
+
+    def test_a_transaction_that_another_row_stands_for_is_not_this_one_s(self) -> None:
+        row = replace(pending(OWN, envelope_hash=OTHER), of_envelope=(OTHER,))
+        assert row.without({OTHER: 1}).asked == (OWN,)
+        assert row.without({OWN: 1}).asked == (OWN, OTHER)
+
+    def test_no_node_is_asked_twice_for_it(self) -> None:
+        row = replace(pending(OWN, envelope_hash=OTHER), of_envelope=(OTHER,))
+        told, options = Told(tx_hash=OTHER, answers=(told_by("one"),)), {"nodes": ["one", "two"], "unheard": ()}
+        assert settlement.next_node(row, told, chain_time=LATE, **options) == "two"
+        assert settlement.next_node(row, told.answered(told_by("two")), chain_time=LATE, **options) is None
+
+
+class TestReading:
+    INNER = built()
+    OUTER = TransactionBuilder.build_fee_bump_transaction(SPONSOR.public_key, 1000, INNER, PASSPHRASE)
+
+    @pytest.mark.parametrize(
+        ("stored", "envelope", "hashes", "of_envelope"),
+        [
+            (["cd" * 32], INNER, ["cd" * 32], [INNER.hash_hex()]),
+            ([OUTER.hash_hex()], INNER, [OUTER.hash_hex()], [INNER.hash_hex()]),
+            ([OUTER.hash_hex()], OUTER, [OUTER.hash_hex()], [INNER.hash_hex()]),
+            ([INNER.hash_hex().upper()], OUTER, [INNER.hash_hex()], [OUTER.hash_hex()]),
+            ([INNER.hash_hex(), OUTER.hash_hex()], OUTER, [INNER.hash_hex(), OUTER.hash_hex()], []),
+            ([INNER.hash_hex()], INNER, [INNER.hash_hex()], []),
+            ([], INNER, [INNER.hash_hex()], []),
+            ([], OUTER, [OUTER.hash_hex()], [INNER.hash_hex()]),
+            (["soon"], INNER, [], [INNER.hash_hex()]),
+            (["cd" * 32], None, ["cd" * 32], []),
+        ],
+    )
+    def test_what_is_stored_comes_first_and_what_the_envelope_goes_by_beside_it(
+        self, stored: list[str], envelope: Any, hashes: list[str], of_envelope: list[str]
+    ) -> None:
+        columns = dict(zip(transaction_rows.HASH_COLUMNS, stored, strict=False))
+        row = {"xdr": None if envelope is None else envelope.to_xdr(), "submitted_at": None, **columns}
+        read = transaction_rows.reading(row, passphrase=PASSPHRASE)
+        assert (list(read.hashes), list(read.of_envelope)) == (hashes, of_envelope)
+        assert read.is_stored is bool(stored)
 
 
 class TestNextNode:
