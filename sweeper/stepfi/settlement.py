@@ -1,4 +1,4 @@
-"""What became of a pending transaction: from what the nodes told of its hashes to an outcome, or to why there is none.
+"""What became of a transaction: from what the nodes told of one hash to an outcome, or to why there is none.
 
 Pure. A transaction that a node has is settled. One that no node has is failed only where a proof excludes that it was, or still
 will be, included; a hash alone never proves that, its envelope's time bounds do, and only for the envelope's own hash.
@@ -165,7 +165,7 @@ def fate(pending: Pending, told: Told, *, chain_time: int) -> Fate:
         where = told.event
         return Fate(verdict=Verdict.SUCCESS, rule=Rule.EVENT, told=told, ledger=where.ledger, closed_at=where.closed_at)
     if not told.answers:
-        return _unknown(Rule.NO_ANSWER, told)
+        return unknown(Rule.NO_ANSWER, told)
     return _absent(pending, told, chain_time)
 
 
@@ -175,7 +175,7 @@ def _found(told: Told, found: Sequence[rpc.Transaction]) -> Fate:
     if told.event is not None:  # only a transaction that succeeded has events
         places.add((rpc.TransactionStatus.SUCCESS, told.event.ledger))
     if len(places) > 1:
-        return _unknown(Rule.CONTRADICTION, told, first)
+        return unknown(Rule.CONTRADICTION, told, first)
     verdict = Verdict.SUCCESS if first.status is rpc.TransactionStatus.SUCCESS else Verdict.FAILED
     return Fate(
         verdict=verdict, rule=Rule.FOUND, told=told, shown=first, ledger=first.ledger, closed_at=first.created_at
@@ -187,9 +187,9 @@ def _absent(pending: Pending, told: Told, chain_time: int) -> Fate:
     last = told.answers[-1]
     max_time = pending.max_time(told.tx_hash)
     if max_time is None:
-        return _unknown(Rule.FOREIGN_ENVELOPE, told, last)
+        return unknown(Rule.FOREIGN_ENVELOPE, told, last)
     if max_time == 0:
-        return _unknown(Rule.NEVER_OVER, told, last)
+        return unknown(Rule.NEVER_OVER, told, last)
     if chain_time <= max_time:
         return Fate(verdict=Verdict.OPEN, rule=Rule.STILL_VALID, told=told, shown=last)
     proving = list(_proving(pending, told))
@@ -197,10 +197,10 @@ def _absent(pending: Pending, told: Told, chain_time: int) -> Fate:
         if any(earlier.node == answer.node for earlier in proving[:number]):
             return Fate(verdict=Verdict.FAILED, rule=Rule.EXPIRED, told=told, shown=answer, closed_at=max_time)
     if proving:
-        return _unknown(Rule.TOLD_ONCE, told, proving[0])
+        return unknown(Rule.TOLD_ONCE, told, proving[0])
     late = [answer for answer in told.answers if answer.latest_close_time > max_time]
     over = Rule.OUT_OF_REACH if pending.is_stored else Rule.NOT_STORED
-    return _unknown(over, told, late[-1]) if late else _unknown(Rule.NOT_OVER_THERE, told, last)
+    return unknown(over, told, late[-1]) if late else unknown(Rule.NOT_OVER_THERE, told, last)
 
 
 def _proving(pending: Pending, told: Told) -> Iterator[rpc.Transaction]:
@@ -219,50 +219,6 @@ def _proving(pending: Pending, told: Told) -> Iterator[rpc.Transaction]:
             yield answer
 
 
-_FIRST = (Verdict.SUCCESS, Verdict.OPEN, Verdict.UNKNOWN)
-"""Each outweighs those behind it, and all of them that a transaction failed."""
-
-
-def decide(pending: Pending, told: Sequence[Told], *, chain_time: int) -> Fate:
-    """What became of the row's transaction, of all that is told of the hashes that were asked for.
-
-    The row's own hashes come first. Where they prove no success, that of its envelope is enough: what it carries was done. No
-    more is believed of the envelope: that no node has it says nothing, and that it failed leaves open what was submitted.
-    """
-    decided = _of_own(pending, [one for one in told if one.tx_hash in pending.hashes], chain_time=chain_time)
-    if decided.verdict is Verdict.SUCCESS or decided.rule is Rule.CONTRADICTION:
-        return decided
-    carried = [fate(pending, one, chain_time=chain_time) for one in told if one.tx_hash not in pending.hashes]
-    if (doubted := next((one for one in carried if one.rule is Rule.CONTRADICTION), None)) is not None:
-        return doubted
-    done = next((one for one in carried if one.verdict is Verdict.SUCCESS), None)
-    if done is not None and decided.rule is Rule.FOUND:  # the row's own was included too, and failed
-        return replace(done, verdict=Verdict.UNKNOWN, rule=Rule.CONTRADICTION)
-    if done is not None:
-        return done
-    unheard = next((one for one in carried if one.rule is Rule.NO_ANSWER), None)
-    return unheard if unheard is not None and decided.rule is Rule.EXPIRED else decided
-
-
-def _of_own(pending: Pending, told: Sequence[Told], *, chain_time: int) -> Fate:
-    """What became of it by the row's own hashes.
-
-    Two hashes may stand for one transaction (a fee bump and what it wraps) or for two attempts. One that succeeded is enough,
-    unless the other was included elsewhere; it failed only when neither can succeed any more.
-    """
-    fates = [fate(pending, one, chain_time=chain_time) for one in told]
-    if not fates:
-        return _unknown(Rule.NO_HASH if pending.unreadable else Rule.NOTHING_TO_ASK, None)
-    included = [one for one in fates if one.rule in (Rule.FOUND, Rule.EVENT)]
-    if len({(one.verdict, one.ledger) for one in included}) > 1:
-        return replace(included[0], verdict=Verdict.UNKNOWN, rule=Rule.CONTRADICTION)
-    contradicted = [one for one in fates if one.rule is Rule.CONTRADICTION]
-    ordered = [one for verdict in _FIRST for one in fates if one.verdict is verdict]
-    decisive = next(iter((*contradicted, *ordered, *included)), fates[0])
-    if pending.unreadable and decisive.verdict is Verdict.FAILED:
-        return replace(decisive, verdict=Verdict.UNKNOWN, rule=Rule.NO_HASH)
-    return decisive
-
-
-def _unknown(rule: Rule, told: Told | None, shown: rpc.Transaction | None = None) -> Fate:
+def unknown(rule: Rule, told: Told | None, shown: rpc.Transaction | None = None) -> Fate:
+    """That it is not known, and why."""
     return Fate(verdict=Verdict.UNKNOWN, rule=rule, told=told, shown=shown)

@@ -142,6 +142,26 @@ class TestRetryByFeeBump:
         assert (finding.evidence["hash"], finding.evidence["hashes"]) == (inner, ["ab" * 32, inner])
         assert finding.guard["xdr"] == (await app.row(row_id))["xdr"]
 
+    @pytest.mark.parametrize(
+        ("changed", "outcome"), [(None, Outcome.REPAIRED), ("xdr || ' '", Outcome.SKIPPED_CHANGED)]
+    )
+    async def test_it_is_written_where_its_envelope_is_still_the_same(
+        self, app: App, changed: str | None, outcome: Outcome
+    ) -> None:
+        row_id, _ = await self.retried(app)
+        async with node() as net, asking(net) as client:
+            context = await app.context(client)
+            findings = await app.survey(context)
+        if changed is not None:
+            await app.connection.execute(f"UPDATE transactions SET xdr = {changed} WHERE id = $1", row_id)
+        async with lock.alone(database_settings(app.url)) as held:
+            run_id = uuid.uuid4()
+            await runs.begin(held, run_id=run_id, mode="repair", extent="full", started_at=context.now)
+            context.lock = held
+            [done] = await repair.repair(context, findings, journal=Journal(app.engine, run_id))
+        assert done.outcome is outcome
+        assert ((await app.row(row_id))["status"] == "success") is (outcome is Outcome.REPAIRED)
+
     async def test_its_event_is_enough(self, app: App) -> None:
         _, inner = await self.retried(app)
         await app.store_events(inner)

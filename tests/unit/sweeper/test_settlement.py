@@ -20,7 +20,7 @@ from stellar_sdk import (
 
 from shared import rpc
 from sweeper.model import Answer
-from sweeper.stepfi import envelopes, settlement, settlement_words, transaction_rows
+from sweeper.stepfi import envelopes, row_verdicts, settlement, settlement_words, transaction_rows
 from sweeper.stepfi.envelopes import Envelope
 from sweeper.stepfi.settlement import Fate, Pending, Rule, StoredEvent, Told, Verdict
 from tests import recordings
@@ -177,7 +177,7 @@ def pending(
 
 def fate_of(row: Pending, *answers: rpc.Transaction, event: StoredEvent | None = None, chain_time: int = LATE) -> Fate:
     told = [Told(tx_hash=tx_hash, answers=answers, event=event) for tx_hash in row.hashes]
-    return settlement.decide(row, told, chain_time=chain_time)
+    return row_verdicts.decide(row, told, chain_time=chain_time)
 
 
 class TestFound:
@@ -271,7 +271,7 @@ class TestExpired:
 class TestTwoHashes:
     def decided(self, own: Sequence[rpc.Transaction], other: Sequence[rpc.Transaction]) -> Fate:
         told = [Told(tx_hash=OWN, answers=tuple(own)), Told(tx_hash=OTHER, answers=tuple(other))]
-        return settlement.decide(pending(OWN, OTHER), told, chain_time=LATE)
+        return row_verdicts.decide(pending(OWN, OTHER), told, chain_time=LATE)
 
     def test_one_transaction_under_both(self) -> None:
         good = [told_by(status="SUCCESS")]
@@ -302,7 +302,7 @@ class TestTwoHashes:
     @pytest.mark.parametrize(("unreadable", "rule"), [((), Rule.NOTHING_TO_ASK), (("0x",), Rule.NO_HASH)])
     def test_nothing_to_ask(self, unreadable: tuple[str, ...], rule: Rule) -> None:
         row = Pending(hashes=(), unreadable=unreadable, envelope=None, submitted_at=SUBMITTED)
-        assert settlement.decide(row, [], chain_time=LATE).rule is rule
+        assert row_verdicts.decide(row, [], chain_time=LATE).rule is rule
 
 
 class TestWhatTheEnvelopeGoesBy:
@@ -319,7 +319,7 @@ class TestWhatTheEnvelopeGoesBy:
         row = replace(row or pending(OWN, envelope_hash=OTHER), of_envelope=(OTHER,))
         told = [Told(tx_hash=one, answers=tuple(own)) for one in row.hashes]
         beside = Told(tx_hash=OTHER, answers=tuple(envelope), event=event)
-        return settlement.decide(row, [*told, beside], chain_time=LATE)
+        return row_verdicts.decide(row, [*told, beside], chain_time=LATE)
 
     def test_a_success_of_it_is_the_row_s(self) -> None:
         for answers, event, rule in (
