@@ -16,7 +16,7 @@ CONTRACT_SETTINGS = tuple(f"stepfi.{name}" for name in REQUIRED_CONTRACTS)
 def load(config: Path | None, *required: str) -> Settings:
     """The settings, with those that are required; raises SettingError."""
     settings = Settings.load(config)
-    classes.check_settings(settings.sweep.policy)
+    classes.check_settings(settings.sweep, tables=[subject.table for subject in sweep(settings)])
     schedule.check_settings(settings.schedule)
     settings.require(*required)
     return settings

@@ -4,10 +4,11 @@ One finding a row; the first class that matches wins. An application gives the r
 a class.
 """
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from shared import errors
-from shared.settings import Policy, environment_name
+from shared.settings import Policy, Sweep, environment_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,20 @@ REPORTED_TABLES = frozenset({"liquidity_positions"})
 _STRICTNESS = (Policy.REPORT, Policy.PROPOSE, Policy.REPAIR)
 
 
-def check_settings(policies: dict[str, Policy]) -> None:
-    """Raise SettingError for a policy of a class that does not exist."""
-    for name in policies:
-        if name not in CLASSES:
-            variable = environment_name("sweep", "policy", name)
-            raise errors.SettingError(f"{variable}: there is no class {name!r}", cure=f"one of {', '.join(CLASSES)}")
+def check_settings(sweep: Sweep, *, tables: Collection[str]) -> None:
+    """Raise SettingError for a policy of a class that does not exist, or of a table that is none of those that are compared.
+
+    A name that nobody knows would cap nothing: what its author wants to see only reported would be written.
+    """
+    _check_names(sweep.policy, known=CLASSES, setting="policy", kind="class")
+    _check_names(sweep.table_policy, known=tables, setting="table_policy", kind="table")
+
+
+def _check_names(given: Iterable[str], *, known: Collection[str], setting: str, kind: str) -> None:
+    for name in given:
+        if name not in known:
+            variable = environment_name("sweep", setting, name)
+            raise errors.SettingError(f"{variable}: there is no {kind} {name!r}", cure=f"one of {', '.join(known)}")
 
 
 def policy(drift_class: str, table: str, *, policies: dict[str, Policy], table_policies: dict[str, Policy]) -> Policy:

@@ -70,7 +70,7 @@ async def opened(
     `asks_chain`: whether the run stands on the chain; without it neither the chain nor what was indexed of it is missed.
     Raises AlreadyRunning when another run holds the lock, and a ChaintrueError for a setting that is wrong.
     """
-    classes.check_settings(settings.sweep.policy)
+    classes.check_settings(settings.sweep, tables=[subject.table for subject in subjects])
     chosen = _choose(subjects, tables)
     run = Run(mode=mode, extent=extent)
     async with database.connect(settings.database, section="database") as chain, lock.alone(settings.database) as held:

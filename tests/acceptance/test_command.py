@@ -56,6 +56,7 @@ async def test_migrate_may_run_twice(world: World) -> None:
         ("stream", "CHAINTRUE_RPC__URLS", "http://127.0.0.1:1"),
         ("sweep", "CHAINTRUE_SWEEP__POLICY__STALE_STATUS", "sometimes"),
         ("sweep", "CHAINTRUE_SWEEP__POLICY__NO_SUCH_CLASS", "report"),
+        ("sweep", "CHAINTRUE_SWEEP__TABLE_POLICY__LOAN", "report"),
         ("sweep", "CHAINTRUE_RPC__TIMEOUT", "3"),
     ],
 )

@@ -74,6 +74,7 @@ async def test_all_is_well(well: World) -> None:
         ("CHAINTRUE_METRICS__TEXTFILE", "/no/such/place/it.prom", "files", "cannot be written", "directory"),
         ("CHAINTRUE_STEPFI__CREDITLINE", None, "settings", "CHAINTRUE_STEPFI__CREDITLINE is not set", "set CHAINTRUE"),
         ("CHAINTRUE_SWEEP__POLICY__STALE_STATUS", "sometimes", "settings", "STALE_STATUS", ""),
+        ("CHAINTRUE_SWEEP__TABLE_POLICY__LOAN", "report", "settings", "no table 'loan'", "vendors, loans,"),
     ],
 )
 async def test_one_trouble_is_named_with_its_cure(

@@ -42,6 +42,7 @@ async def stopped(process: asyncio.subprocess.Process) -> tuple[int, list[dict[s
         ({"CHAINTRUE_SCHEDULE__CHANGED": "99 * * * *"}, "CHAINTRUE_SCHEDULE__CHANGED"),
         ({"CHAINTRUE_SCHEDULE__FULL": "off", "CHAINTRUE_SCHEDULE__CHANGED": "off"}, "both off"),
         ({"CHAINTRUE_SCHEDULE__REPAIR": "perhaps"}, "CHAINTRUE_SCHEDULE__REPAIR"),
+        ({"CHAINTRUE_SWEEP__TABLE_POLICY__LOAN": "report"}, "CHAINTRUE_SWEEP__TABLE_POLICY__LOAN"),
         ({"CHAINTRUE_APP_DATABASE__URL": None}, "CHAINTRUE_APP_DATABASE__URL"),
         ({"CHAINTRUE_DATABASE__URL": "postgresql://u:s3cret@127.0.0.1:1/x"}, "CHAINTRUE_DATABASE__URL"),
     ],

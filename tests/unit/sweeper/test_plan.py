@@ -12,6 +12,7 @@ from sweeper.context import Compared
 from sweeper.model import Answer, Finding, Outcome
 
 REPAIR, PROPOSE, REPORT = Policy.REPAIR, Policy.PROPOSE, Policy.REPORT
+TABLES = ("loans", "vendors")
 
 
 def finding(number: int = 1, **changed: Any) -> Finding:
@@ -73,9 +74,16 @@ class TestClasses:
         assert policy(loans=REPAIR) is REPORT
 
     def test_a_class_that_does_not_exist_is_refused_by_the_name_of_its_setting(self) -> None:
-        classes.check_settings({"stale_value": REPORT})
+        classes.check_settings(Sweep(policy={"stale_value": REPORT}), tables=TABLES)
         with pytest.raises(errors.SettingError, match="CHAINTRUE_SWEEP__POLICY__STALE_VALUES"):
-            classes.check_settings({"stale_values": REPORT})
+            classes.check_settings(Sweep(policy={"stale_values": REPORT}), tables=TABLES)
+
+    def test_a_table_that_is_not_compared_is_refused_by_the_name_of_its_setting(self) -> None:
+        """Nothing would be capped by it, and the table that was meant be written."""
+        classes.check_settings(Sweep(table_policy={"LOANS": REPORT, "vendors": PROPOSE}), tables=TABLES)
+        with pytest.raises(errors.SettingError, match="CHAINTRUE_SWEEP__TABLE_POLICY__LOAN: ") as raised:
+            classes.check_settings(Sweep(table_policy={"loan": REPORT}), tables=TABLES)
+        assert raised.value.cure == "one of loans, vendors"
 
 
 class TestDecision:
