@@ -48,6 +48,7 @@ def sweep(
     """Compare the application's database with the chain; explain, and with --repair mend, each mismatch."""
     from deploy.commands import ending
     from deploy.commands import sweep as command
+    from sweeper.report import Mode
 
     if changed and tables:
         raise click.UsageError("--changed looks at all tables: leave --table out")
@@ -55,7 +56,10 @@ def sweep(
     async def work(_: asyncio.Event) -> int:
         settings = options.load(config, *command.REQUIRED)
         sweeping = partial(command.run, settings, repair=repair, tables=tables, changed=changed, plan=plan)
-        return await ending.see_through(settings, sweeping, doing="sweeping", as_json=as_json, html=html, strict=strict)
+        mode = Mode.REPAIR if repair else Mode.DRY
+        return await ending.see_through(
+            settings, sweeping, mode=mode, doing="sweeping", as_json=as_json, html=html, strict=strict
+        )
 
     return running.run(work)
 
@@ -99,11 +103,12 @@ def apply(config: Path | None, as_json: bool, plan: Path) -> int:
     """
     from deploy.commands import apply as command
     from deploy.commands import ending
+    from sweeper.report import Mode
 
     async def work(_: asyncio.Event) -> int:
         settings = options.load(config, *command.REQUIRED)
         applying = partial(command.run, settings, path=plan)
-        return await ending.see_through(settings, applying, doing="applying the plan", as_json=as_json)
+        return await ending.see_through(settings, applying, mode=Mode.APPLY, doing="applying the plan", as_json=as_json)
 
     return running.run(work)
 
@@ -120,11 +125,12 @@ def undo(config: Path | None, as_json: bool, run_id: str) -> int:
     """
     from deploy.commands import ending
     from deploy.commands import undo as command
+    from sweeper.report import Mode
 
     async def work(_: asyncio.Event) -> int:
         settings = options.load(config, *command.REQUIRED)
         undoing = partial(command.run, settings, named=run_id)
-        return await ending.see_through(settings, undoing, doing="undoing", as_json=as_json)
+        return await ending.see_through(settings, undoing, mode=Mode.UNDO, doing="undoing", as_json=as_json)
 
     return running.run(work)
 

@@ -25,11 +25,14 @@ registry = CollectorRegistry()
 
 # What the app holds against what the chain says
 drift_rows = Gauge(
-    "chaintrue_drift_rows", "Rows that drifted, as of the last sweep.", ["class", "table"], registry=registry
+    "chaintrue_drift_rows",
+    "Rows that drifted, as the last sweep of the table found them; what is remembered of it where the last run did not look.",
+    ["class", "table"],
+    registry=registry,
 )
 drift_age_seconds = Gauge(
     "chaintrue_drift_age_seconds",
-    "Age of the oldest drift that was found and is still there; 0 when there is none.",
+    "Age of the oldest drift that was found and is still there; 0 when there is none, NaN when that is not known.",
     registry=registry,
 )
 repairs_total = Counter(
@@ -42,7 +45,9 @@ sweeps_total = Counter("chaintrue_sweeps_total", "Sweeps by mode and status.", [
 sweep_last_success_timestamp_seconds = Gauge(
     "chaintrue_sweep_last_success_timestamp_seconds", "End of the last complete sweep, unix time.", registry=registry
 )
-sweep_duration_seconds = Gauge("chaintrue_sweep_duration_seconds", "Duration of the last sweep.", registry=registry)
+sweep_duration_seconds = Gauge(
+    "chaintrue_sweep_duration_seconds", "Duration of the last sweep; NaN where none was made.", registry=registry
+)
 sweep_compared_rows = Gauge(
     "chaintrue_sweep_compared_rows", "Rows that the last sweep compared.", ["table", "side"], registry=registry
 )
@@ -68,12 +73,18 @@ spot_coverage_ratio = Gauge(
 
 # What the tables know of the chain
 watermark_ledger = Gauge(
-    "chaintrue_watermark_ledger", "Highest ledger up to which all is covered or superseded.", registry=registry
+    "chaintrue_watermark_ledger",
+    "Highest ledger up to which all is covered or superseded; NaN until one is known.",
+    registry=registry,
 )
 chain_lag_seconds = Gauge(
     "chaintrue_chain_lag_seconds", "Age of the newest ledger in the tables; NaN until one is known.", registry=registry
 )
-gap_ledgers = Gauge("chaintrue_gap_ledgers", "Ledgers in gaps that are not closed.", registry=registry)
+gap_ledgers = Gauge(
+    "chaintrue_gap_ledgers",
+    "Ledgers in gaps that are not closed; NaN where nobody looked: only `chaintrue stream` does.",
+    registry=registry,
+)
 events_applied_total = Counter("chaintrue_events_applied_total", "Events applied to the tables.", registry=registry)
 undecodable_events_total = Counter(
     "chaintrue_undecodable_events_total", "Events that were stored but could not be decoded.", registry=registry
@@ -107,7 +118,11 @@ retention_margin_ledgers = Gauge(
 frames_produced_total = Counter("chaintrue_frames_produced_total", "Frames written.", ["kind"], registry=registry)
 indexer_active = Gauge("chaintrue_indexer_active", "1 while this process indexes, 0 while it waits.", registry=registry)
 
-for _unknown in (chain_lag_seconds, retention_margin_ledgers, sweep_canary_found):
+UNKNOWN_AT_FIRST = (
+    *(drift_age_seconds, sweep_duration_seconds, sweep_canary_found),
+    *(watermark_ledger, chain_lag_seconds, gap_ledgers, retention_margin_ledgers),
+)
+for _unknown in UNKNOWN_AT_FIRST:
     _unknown.set(math.nan)  # 0 would say that all is well, or that all is lost
 
 

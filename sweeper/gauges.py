@@ -1,31 +1,61 @@
-"""What a run tells the metrics. A failed one, too: an alert has to see when the last good one ended."""
+"""What a run tells the metrics. A failed one, too: an alert has to see when the last good one ended, and which drift stands.
+
+A one-shot run replaces all that the one before it told (a text file, a gateway). So what it has not looked at itself is told as
+the own database remembers it: an alert on drift must not end because a later run was broken off, or had something else to do.
+"""
 
 from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from shared import metrics
-from sweeper import classes
+from sweeper import classes, records, sightings
 from sweeper.model import Finding, Outcome
 from sweeper.report import Extent, Mode, Report, RunStatus
+from sweeper.sightings import Standing
 
 
-def measure(report: Report, *, last_success: datetime | None) -> None:
-    """Set the metrics from the report of any run; `last_success` is the one before it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the own database remembers: when the last complete sweep ended, and what is known to differ still."""
+
+    last_success: datetime | None = None
+    standing: Standing = field(default_factory=Standing)
+
+
+async def recall(engine: AsyncEngine) -> Known:
+    """All of it, as of now."""
+    return Known(last_success=await records.last_success(engine), standing=await sightings.standing(engine))
+
+
+def measure(report: Report, *, known: Known | None) -> None:
+    """Set the metrics from the report of any run; `known` is None where the own database could not be asked."""
     metrics.sweeps_total.labels(report.mode.value, report.status.value).inc()
     if report.mode in (Mode.REPAIR, Mode.APPLY):
         for finding in report.findings:
             metrics.repairs_total.labels(finding.drift_class, finding.outcome.value).inc()
     if report.watermark_ledger is not None:
         metrics.watermark_ledger.set(report.watermark_ledger)
+    last_success = None if known is None else known.last_success
     if report.mode in (Mode.DRY, Mode.REPAIR):
         _measure_sweep(report)
         last_success = report.finished_at if report.status is RunStatus.COMPLETE else last_success
-    measure_success(last_success)
+    _measure_success(last_success)
+    _measure_drift(report, None if known is None else known.standing)
 
 
-def measure_success(last_success: datetime | None) -> None:
-    """When the last complete sweep ended: all that is known of a run that ended by an error."""
+def measure_known(known: Known) -> None:
+    """All that there is to tell before a first run, and of one that ended by an error."""
+    _measure_success(known.last_success)
+    _measure_standing(known.standing)
+    metrics.drift_age_seconds.set(max(known.standing.ages.values(), default=0.0))
+
+
+def _measure_success(last_success: datetime | None) -> None:
     if last_success is not None:
         metrics.sweep_last_success_timestamp_seconds.set(last_success.timestamp())
 
@@ -39,27 +69,46 @@ def _measure_sweep(report: Report) -> None:
         metrics.spot_coverage_ratio.labels(table).set(spots["share"])
     if report.canary is not None:
         metrics.sweep_canary_found.set(report.canary)
-    if report.compared and _tells_drift(report):
-        _measure_drift(report)
+
+
+def _measure_drift(report: Report, standing: Standing | None) -> None:
+    """Of the tables that the run looked at as it found them, of the others as they are remembered."""
+    told = report.compared.keys() if _tells_drift(report) else frozenset()
+    _measure_found(report, told)
+    if told and _looked_everywhere(report):
+        metrics.drift_age_seconds.set(_age(report))
+    elif standing is not None:
+        _measure_standing(standing, but=told)
+        others = [age for table, age in standing.ages.items() if table not in told]
+        metrics.drift_age_seconds.set(max([*others, _age(report) if told else 0.0]))
 
 
 def _tells_drift(report: Report) -> bool:
-    """A sweep of what changed that came to its end looked at all drift that was known, too."""
+    """One that compared nothing or did not see its canary says nothing. A sweep of what changed that came to its end looked at
+    all drift that was known, too."""
+    if report.mode not in (Mode.DRY, Mode.REPAIR):
+        return False
     if report.extent is Extent.CHANGED:
         return report.status is RunStatus.COMPLETE
     return report.status is not RunStatus.FAILED
 
 
-def _measure_drift(report: Report) -> None:
-    """A class without a finding is 0, so that the end of drift is seen as well as its begin.
+def _looked_everywhere(report: Report) -> bool:
+    return report.status is RunStatus.COMPLETE and report.extent in (Extent.FULL, Extent.CHANGED)
 
-    One that compared nothing or did not see its canary says nothing: what the one before it said then stands.
-    """
+
+def _measure_found(report: Report, tables: Collection[str]) -> None:
+    """A class without a finding is 0, so that the end of drift is seen as well as its begin."""
     found = Counter((finding.drift_class, finding.table) for finding in report.findings)
-    for table in report.compared:
+    for table in tables:
         for drift_class in classes.CLASSES:
             metrics.drift_rows.labels(drift_class, table).set(found[drift_class, table])
-    metrics.drift_age_seconds.set(_age(report))
+
+
+def _measure_standing(standing: Standing, *, but: Collection[str] = ()) -> None:
+    for table in standing.ages.keys() - set(but):
+        for drift_class in classes.CLASSES:
+            metrics.drift_rows.labels(drift_class, table).set(standing.rows.get((table, drift_class), 0))
 
 
 def _age(report: Report) -> float:

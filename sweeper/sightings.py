@@ -3,7 +3,8 @@
 All times are the own database's, so that runs on several machines agree on how long a difference stands.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import text
@@ -46,9 +47,23 @@ WHERE held.is_there AND held.table_name = looked.table_name AND held.identity = 
   AND held.last_seen IS DISTINCT FROM :now
 """)
 
-_OLDEST = text("""
-SELECT greatest(extract(epoch FROM clock_timestamp() - min(first_seen)), 0) FROM recon.drift WHERE is_there
+_STANDING = text("""
+SELECT table_name, class, count(*) FILTER (WHERE is_there) AS rows,
+  greatest(extract(epoch FROM clock_timestamp() - min(first_seen) FILTER (WHERE is_there)), 0) AS age
+FROM recon.drift GROUP BY table_name, class
 """)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What is known to differ still.
+
+    rows   by table and class; 0 where there was such drift once
+    ages   by table: for how many seconds the oldest of it has been known, 0 where there is none any more
+    """
+
+    rows: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    ages: Mapping[str, float] = field(default_factory=dict)
 
 
 def place(finding: Finding) -> Place:
@@ -111,7 +126,11 @@ async def over(engine: AsyncEngine, findings: Iterable[Finding]) -> None:
             await _gone(places[start : start + PAGE_ROWS], connection, None)
 
 
-async def oldest(engine: AsyncEngine) -> float:
-    """Seconds for which the oldest drift that is still there has been known; 0 where there is none."""
+async def standing(engine: AsyncEngine) -> Standing:
+    """What is known to differ as of now."""
     async with engine.connect() as connection:
-        return float((await connection.execute(_OLDEST)).scalar_one() or 0)
+        found = (await connection.execute(_STANDING)).all()
+    ages: dict[str, float] = {}
+    for one in found:
+        ages[one.table_name] = max(ages.get(one.table_name, 0.0), float(one.age))
+    return Standing(rows={(one.table_name, one[1]): one.rows for one in found}, ages=ages)

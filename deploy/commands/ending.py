@@ -19,7 +19,7 @@ from deploy.commands import running
 from shared import database, errors, metrics
 from shared.stepfi.settings import Settings
 from sweeper import gauges, records, session, told, webhook, words
-from sweeper.report import Report
+from sweeper.report import Mode, Report, RunStatus
 
 LAST_WORDS_SECONDS = 8.0
 """What a run that failed may take to tell of it: less than a command has to end in."""
@@ -31,13 +31,14 @@ async def see_through(
     settings: Settings,
     run: Callable[..., Awaitable[Report]],
     *,
+    mode: Mode,
     doing: str,
     as_json: bool,
     html: Path | None = None,
     strict: bool = False,
 ) -> int:
     """A one-shot run from its first word to its exit code. `run` takes `on_progress`; `doing` is what the terminal says first."""
-    async with watched(settings):
+    async with watched(settings, mode=mode):
         with terminal.err().status(doing) as status:
             report = await run(on_progress=status.update)
     await tell(settings, report, as_json=as_json, html=html)
@@ -45,14 +46,16 @@ async def see_through(
 
 
 @asynccontextmanager
-async def watched(settings: Settings) -> AsyncIterator[None]:
-    """Around a run: where it ends by an error, or is stopped, the webhook is told, and the metrics keep the last success."""
+async def watched(settings: Settings, *, mode: Mode) -> AsyncIterator[None]:
+    """Around a run: where it ends by an error, or is stopped, the webhook is told, and the metrics keep the last success and
+    the drift that is known."""
     began = datetime.now(UTC)
     try:
         yield
     except errors.AlreadyRunning:
         raise  # that is the run of another
     except BaseException as error:
+        metrics.sweeps_total.labels(mode.value, RunStatus.FAILED.value).inc()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_SECONDS):
                 await note_failure(settings, error, since=began)
@@ -61,13 +64,13 @@ async def watched(settings: Settings) -> AsyncIterator[None]:
 
 async def note(settings: Settings, report: Report) -> None:
     """Set the metrics of a run that has its report, and tell the webhook."""
-    last_success = None
+    known = None
     try:
         async with database.connect(settings.database, section="database") as engine:
-            last_success = await records.last_success(engine)
+            known = await gauges.recall(engine)
     except _GONE as error:
-        running.complain(f"the last complete sweep could not be looked up for the metrics: {type(error).__name__}")
-    gauges.measure(report, last_success=last_success)
+        running.complain(f"what earlier runs found could not be looked up for the metrics: {type(error).__name__}")
+    gauges.measure(report, known=known)
     await webhook.tell(settings.webhook, report.to_json(), complain=running.complain)
 
 
@@ -80,7 +83,7 @@ async def note_failure(settings: Settings, error: BaseException, *, since: datet
     failed = None
     with contextlib.suppress(*_GONE):
         async with database.connect(settings.database, section="database") as engine:
-            gauges.measure_success(await records.last_success(engine))
+            gauges.measure_known(await gauges.recall(engine))
             failed = await records.failed_since(engine, since or now - JUST_NOW)
     try:
         metrics.publish(settings.metrics)

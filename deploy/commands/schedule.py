@@ -55,7 +55,7 @@ async def run(
     with metrics.serve(settings.metrics.port):
         async with database.connect(settings.database, section="database") as engine:
             await migrations.check(engine)
-            gauges.measure_success(await records.last_success(engine))
+            gauges.measure_known(await gauges.recall(engine))
             sweeps = _Sweeps(settings, engine, listeners or Listeners())
             make_up = await sweeps.missed(times)
             await schedule.run(times, work=sweeps.work, make_up=make_up, stop=stop)

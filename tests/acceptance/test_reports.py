@@ -35,6 +35,16 @@ def metric(path: Path, name: str) -> float:
     return found
 
 
+def labelled(path: Path, name: str) -> dict[tuple[str, ...], float]:
+    """Its samples by the values of their labels."""
+    return {
+        tuple(sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(path.read_text())
+        for sample in family.samples
+        if sample.name == f"chaintrue_{name}"
+    }
+
+
 async def report(world: World, *arguments: str) -> tuple[int, str, str]:
     """`chaintrue report …` with the one setting that it needs."""
     alone = {name: None for name in world.environment if name != "CHAINTRUE_DATABASE__URL"}
@@ -136,6 +146,29 @@ async def test_drift_is_told_in_every_form_by_the_stored_report(told: World, tmp
     code, listed, _ = await report(told, "--list", "--json")
     assert code == 0
     assert [one["status"] for one in json.loads(listed)] == ["complete", "failed", "complete", "incomplete"]
+
+
+async def test_a_run_that_fails_keeps_the_drift_that_is_known_in_the_metrics(told: World, tmp_path: Path) -> None:
+    """The text file is new with each run: an alert on drift must not end because a later run was broken off."""
+    textfile = tmp_path / "chaintrue.prom"
+    ended = await told.run("sweep", "--json", CHAINTRUE_METRICS__TEXTFILE=str(textfile))
+    assert ended.code == 2
+    before = labelled(textfile, "drift_rows")
+    assert sum(before.values()) == len(ended.json["findings"])
+    assert metric(textfile, "drift_age_seconds") > 0
+    success = metric(textfile, "sweep_last_success_timestamp_seconds")
+
+    environment = {"CHAINTRUE_METRICS__TEXTFILE": str(textfile), "CHAINTRUE_NETWORK__PASSPHRASE": "Another ; 2020"}
+    for arguments, mode in ((("sweep", "--repair"), "repair"), (("apply", str(tmp_path / "no-plan")), "apply")):
+        textfile.unlink()
+        assert (await told.run(*arguments, **environment)).code == 1
+        after = labelled(textfile, "drift_rows")
+        assert {place: rows for place, rows in after.items() if rows} == {
+            place: rows for place, rows in before.items() if rows
+        }
+        assert metric(textfile, "drift_age_seconds") > 0
+        assert metric(textfile, "sweep_last_success_timestamp_seconds") == success
+        assert labelled(textfile, "sweeps_total") == {(mode, "failed"): 1}
 
 
 async def test_a_webhook_that_is_down_costs_a_line_and_nothing_else(told: World) -> None:

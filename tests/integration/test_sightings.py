@@ -144,16 +144,24 @@ class TestAcrossRuns:
         moved = await sightings.note(engine, [finding(**MOVED)], whole=["loans"])
         assert settling.remaining(moved, settle_seconds=120) == 120
 
-    async def test_the_oldest_that_is_there(self, engine: AsyncEngine) -> None:
-        assert await sightings.oldest(engine) == 0
-        await sightings.note(engine, [finding(1)], whole=["loans"])
+    async def test_what_stands_by_class_and_since_when_by_table(self, engine: AsyncEngine) -> None:
+        assert await sightings.standing(engine) == sightings.Standing()
+        old, new = finding(1), finding(2)
+        await sightings.note(engine, [old], whole=[old.table])
         await age(engine, timedelta(hours=5))
-        await sightings.note(engine, [finding(1), finding(2)], whole=["loans"])
-        assert 5 * 3600 <= await sightings.oldest(engine) < 5.1 * 3600
-        await sightings.over(engine, [finding(1)])
-        assert await sightings.oldest(engine) < 3600
+        await sightings.note(engine, [old, new], whole=[old.table])
+        place = (old.table, old.drift_class)
+        found = await sightings.standing(engine)
+        assert found.rows == {place: 2}
+        assert 5 * 3600 <= found.ages[old.table] < 5.1 * 3600
+        await sightings.over(engine, [old])
+        found = await sightings.standing(engine)
+        assert found.rows == {place: 1}
+        assert found.ages[old.table] < 3600
         await age(engine, -timedelta(hours=1))
-        assert await sightings.oldest(engine) == 0  # a clock that was set back
+        assert (await sightings.standing(engine)).ages == {old.table: 0}  # a clock that was set back
+        await sightings.over(engine, [new])
+        assert await sightings.standing(engine) == sightings.Standing(rows={place: 0}, ages={old.table: 0})
 
 
 async def repaired(

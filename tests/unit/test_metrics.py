@@ -2,7 +2,10 @@
 
 import base64
 import http.server
+import math
 import socket
+import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -85,6 +88,24 @@ def test_the_textfile_is_replaced_in_one_step(tmp_path: Path):
     assert "chaintrue_watermark_ledger" in samples(path.read_text())
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_what_a_process_has_not_measured_is_told_as_unknown(tmp_path: Path):
+    """A process of its own, for the gauges of this one were set by others. A 0 would end the alerts of a run before."""
+    path = tmp_path / "chaintrue.prom"
+    code = "import pathlib, sys; from shared import metrics; metrics.write_textfile(pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=60)  # noqa: S603 - words of our own
+    shown = {
+        sample.name.removeprefix("chaintrue_"): sample.value
+        for family in text_string_to_metric_families(path.read_text())
+        for sample in family.samples
+        if not sample.labels
+    }
+    assert {name for name, value in shown.items() if math.isnan(value)} == {
+        *("drift_age_seconds", "sweep_duration_seconds", "sweep_canary_found"),
+        *("watermark_ledger", "chain_lag_seconds", "gap_ledgers", "retention_margin_ledgers"),
+    }
+    assert shown["sweep_last_success_timestamp_seconds"] == 0  # an alert has to come of it where nobody knows of any
 
 
 def test_a_textfile_that_cannot_be_written_names_the_setting(tmp_path: Path):
