@@ -6,6 +6,7 @@ A full sweep looks at everything, so it takes the place of a `changed` one that 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -25,7 +26,7 @@ log = structlog.get_logger()
 OFF = "off"
 RETRY = timedelta(minutes=10)
 """A full sweep that was missed is not tried at every start of a process that ends again and again."""
-_MISSED = "missed"
+_OVERDUE = "overdue"
 
 Timetable = Mapping[Extent, BaseTrigger]
 Work = Callable[[Extent, datetime], Awaitable[None]]
@@ -60,13 +61,26 @@ def check_settings(settings: Schedule) -> Timetable:
     return triggers
 
 
-def missed(trigger: BaseTrigger, past: Past, *, now: datetime) -> datetime | None:
-    """When to make up for a sweep that came due while nobody was there, or was never made; None where none is missing."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overdue:
+    """A full sweep that is still to be made: when to try, and since when one that began (another process's, too) counts as it."""
+
+    at: datetime
+    since: datetime
+
+
+def missed(trigger: BaseTrigger, past: Past, *, now: datetime) -> Overdue | None:
+    """A sweep that came due while nobody was there, or was never made; None where none is missing.
+
+    The last one that was tried may go on still, in another process: if it is complete by the time to try, nothing is to be done.
+    """
+    since = past.tried or now
     if past.complete is not None:
         due = trigger.get_next_fire_time(None, past.complete + timedelta(microseconds=1))
         if due is None or due > now:
             return None
-    return now if past.tried is None else max(now, past.tried + RETRY)
+        since = due
+    return Overdue(at=now if past.tried is None else max(now, past.tried + RETRY), since=since)
 
 
 class Due:
@@ -77,7 +91,7 @@ class Due:
         self._any = asyncio.Event()
 
     def note(self, extent: Extent, at: datetime) -> None:
-        self._since[extent] = at
+        self._since[extent] = max(at, self._since.get(extent, at))
         self._any.set()
 
     async def take(self) -> tuple[Extent, datetime]:
@@ -92,10 +106,10 @@ class Due:
         return extent, since
 
 
-async def run(times: Timetable, *, work: Work, make_up: datetime | None, stop: asyncio.Event) -> None:
+async def run(times: Timetable, *, work: Work, make_up: Overdue | None, stop: asyncio.Event) -> None:
     """Do the work whenever it is due, until `stop`; what goes on then is cancelled.
 
-    `make_up`: when to make a full sweep that was missed.
+    `make_up`: a full sweep that was missed.
     """
     due = Due()
     with _ticking(times, due, make_up=make_up):
@@ -118,18 +132,20 @@ async def _work_off(due: Due, work: Work) -> None:
 
 
 @contextmanager
-def _ticking(times: Timetable, due: Due, *, make_up: datetime | None) -> Iterator[None]:
+def _ticking(times: Timetable, due: Due, *, make_up: Overdue | None) -> Iterator[None]:
     """Note what comes due while the block runs. A process that slept for long finds each kind due once."""
     scheduler = AsyncIOScheduler(
         timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
     )
-    kinds = {extent.value: extent for extent in times} | {_MISSED: Extent.FULL}
 
     def submitted(event: JobSubmissionEvent) -> None:
-        due.note(kinds[event.job_id], event.scheduled_run_times[-1])
+        if event.job_id != _OVERDUE:
+            due.note(Extent(event.job_id), event.scheduled_run_times[-1])
+        elif make_up is not None:
+            due.note(Extent.FULL, make_up.since)
 
     def tell_next() -> dict[str, str]:
-        found = {job.id: job.next_run_time for job in scheduler.get_jobs() if job.id != _MISSED}
+        found = {job.id: job.next_run_time for job in scheduler.get_jobs() if job.id != _OVERDUE}
         for extent, at in found.items():
             metrics.schedule_next_run_timestamp_seconds.labels(extent).set(at.timestamp())
         return {extent: at.isoformat() for extent, at in found.items()}
@@ -142,10 +158,10 @@ def _ticking(times: Timetable, due: Due, *, make_up: datetime | None) -> Iterato
     for extent, trigger in times.items():
         scheduler.add_job(tick, trigger, id=extent.value)
     if make_up is not None:
-        scheduler.add_job(tick, DateTrigger(make_up), id=_MISSED)
+        scheduler.add_job(tick, DateTrigger(make_up.at), id=_OVERDUE)
     scheduler.start()
     try:
-        log.info("the schedule is set", next=tell_next(), missed=None if make_up is None else make_up.isoformat())
+        log.info("the schedule is set", next=tell_next(), missed=None if make_up is None else make_up.at.isoformat())
         yield
     finally:
         scheduler.shutdown(wait=False)

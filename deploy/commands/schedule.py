@@ -74,8 +74,8 @@ class _Sweeps:
         # A dry sweep by hand does not stand for one that repairs; one that repairs has looked as well.
         self._modes = {self._mode, Mode.REPAIR}
 
-    async def missed(self, times: schedule.Timetable) -> datetime | None:
-        """When to make up for a full sweep that came due while no process was there."""
+    async def missed(self, times: schedule.Timetable) -> schedule.Overdue | None:
+        """A full sweep that came due while no process was there."""
         if Extent.FULL not in times:
             return None
         past = await records.past(self._engine, extents={Extent.FULL}, modes=self._modes)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
@@ -70,19 +70,25 @@ class Place:
             found = await connection.execute(table.select().order_by(table.c.started_at))
             return [(row.mode, row.extent, row.status, row.reason) for row in found]
 
-    async def has_run(self, *, complete: bool = True, extent: str = "full", ago: timedelta = timedelta()) -> None:
+    async def has_run(self, *, status: str = "complete", extent: str = "full", ago: timedelta = timedelta()) -> None:
         """Record a run that began so long ago."""
         began = datetime.now(UTC) - ago
         row = {
             "run_id": uuid.uuid4(),
             "mode": "dry",
             "extent": extent,
-            "status": "complete" if complete else "failed",
+            "status": status,
             "started_at": began,
             "finished_at": began + timedelta(seconds=1),
         }
         async with self.engine.begin() as connection:
             await connection.execute(insert(recon_tables.runs).values(row))
+
+    async def completes(self) -> None:
+        """Record that the run that goes on has come to its end."""
+        table = recon_tables.runs
+        async with self.engine.begin() as connection:
+            await connection.execute(update(table).where(table.c.status == "running").values(status="complete"))
 
     async def until_reports(self, count: int) -> None:
         async def enough() -> bool:
@@ -177,6 +183,21 @@ async def test_a_sweep_that_another_process_has_made_is_left_out(place: Place) -
         async with place.scheduled({Extent.FULL: DateTrigger(due), Extent.CHANGED: NEVER}):
             await until_logged(logs, "another process has made this sweep")
     assert len(await place.runs()) == 1
+
+
+async def test_a_sweep_that_another_process_was_making_at_the_start_is_not_made_once_more(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "RETRY", timedelta(seconds=3))
+    due = datetime.now(UTC) - timedelta(seconds=1)
+    await place.has_run(ago=timedelta(days=1))
+    await place.has_run(status="running", ago=timedelta(seconds=1))
+    with capture_logs() as logs:
+        async with place.scheduled({Extent.FULL: IntervalTrigger(days=1, start_date=due, timezone=UTC)}):
+            await until_logged(logs, "the schedule is set")
+            await place.completes()
+            await until_logged(logs, "another process has made this sweep")
+    assert [one[2] for one in await place.runs()] == ["complete", "complete"]
 
 
 async def test_while_another_run_goes_on_sweeps_are_left_out_quietly(place: Place) -> None:

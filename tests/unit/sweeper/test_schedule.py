@@ -16,25 +16,45 @@ from sweeper.report import Extent
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 NIGHTLY = cron.trigger("0 3 * * *")
-HOUR = timedelta(hours=1)
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+DUE = NOW - 9 * HOUR
+"""3:00 of today."""
 
 
 @pytest.mark.parametrize(
     ("past", "expected"),
     [
-        (Past(), NOW),
-        (Past(tried=NOW - 5 * HOUR), NOW),
-        (Past(tried=NOW - timedelta(minutes=1)), NOW + timedelta(minutes=9)),
+        (Past(), (NOW, NOW)),
+        (Past(tried=NOW - 5 * HOUR), (NOW, NOW - 5 * HOUR)),
+        (Past(tried=NOW - MINUTE), (NOW + 9 * MINUTE, NOW - MINUTE)),
         (Past(complete=NOW - 9 * HOUR, tried=NOW - 9 * HOUR), None),  # 3:00 of today
-        (Past(complete=NOW - 10 * HOUR, tried=NOW - 10 * HOUR), NOW),  # by hand at 2:00, and then nobody was there
-        (Past(complete=NOW - 33 * HOUR, tried=NOW - 33 * HOUR), NOW),
-        (Past(complete=NOW - 33 * HOUR, tried=NOW - 9 * HOUR), NOW),  # last night's was not complete
-        (Past(complete=NOW - 33 * HOUR, tried=NOW - timedelta(minutes=2)), NOW + timedelta(minutes=8)),
+        (
+            Past(complete=NOW - 10 * HOUR, tried=NOW - 10 * HOUR),
+            (NOW, DUE),
+        ),  # by hand at 2:00, and then nobody was there
+        (Past(complete=NOW - 33 * HOUR, tried=NOW - 33 * HOUR), (NOW, DUE)),
+        (Past(complete=NOW - 33 * HOUR, tried=NOW - 9 * HOUR), (NOW, DUE)),  # last night's was not complete
+        (Past(complete=NOW - 33 * HOUR, tried=NOW - 2 * MINUTE), (NOW + 8 * MINUTE, DUE)),
+        (
+            Past(complete=NOW - 90 * HOUR, tried=NOW - 90 * HOUR),
+            (NOW, DUE - 72 * HOUR),
+        ),  # nobody was there for three nights
         (Past(complete=NOW, tried=NOW), None),
     ],
 )
-def test_a_full_sweep_that_was_missed_is_made_up_for(past: Past, expected: datetime | None) -> None:
-    assert schedule.missed(NIGHTLY, past, now=NOW) == expected
+def test_a_full_sweep_that_was_missed_is_made_up_for(past: Past, expected: tuple[datetime, datetime] | None) -> None:
+    found = schedule.missed(NIGHTLY, past, now=NOW)
+    assert (None if found is None else (found.at, found.since)) == expected
+
+
+def test_one_that_another_process_makes_as_this_one_starts_counts_from_its_time_on() -> None:
+    """It began at 3:00, this process at 3:02: tried is again at 3:10, and by then what began at 3:00 is the one of this night."""
+    last_night, began = DUE - 24 * HOUR, DUE + timedelta(milliseconds=40)
+    found = schedule.missed(NIGHTLY, Past(complete=last_night + MINUTE, tried=began), now=DUE + 2 * MINUTE)
+    assert found == schedule.Overdue(at=began + 10 * MINUTE, since=DUE)
+    assert began >= found.since
+    first_ever = schedule.missed(NIGHTLY, Past(tried=began), now=DUE + 2 * MINUTE)
+    assert first_ever == schedule.Overdue(at=began + 10 * MINUTE, since=began)
 
 
 def test_the_default_settings_are_a_timetable() -> None:
@@ -92,7 +112,7 @@ async def scheduled(
     work: Callable[[Extent, datetime], Awaitable[None]],
     *,
     until: asyncio.Event,
-    make_up: datetime | None = None,
+    make_up: schedule.Overdue | None = None,
 ) -> None:
     """The schedule, until the test has seen enough."""
     async with asyncio.timeout(30):
@@ -101,6 +121,10 @@ async def scheduled(
 
 def soon(milliseconds: float = 50) -> datetime:
     return datetime.now(UTC) + timedelta(milliseconds=milliseconds)
+
+
+def overdue() -> schedule.Overdue:
+    return schedule.Overdue(at=soon(), since=soon())
 
 
 async def test_two_that_are_due_never_run_at_once() -> None:
@@ -129,8 +153,9 @@ async def test_the_work_is_told_for_which_time_it_is() -> None:
         told.append((extent, since))
         enough.set()
 
-    await scheduled({Extent.CHANGED: NIGHTLY}, work, until=enough, make_up=at)
-    assert told == [(Extent.FULL, at)]
+    make_up = schedule.Overdue(at=at, since=at - HOUR)
+    await scheduled({Extent.CHANGED: NIGHTLY}, work, until=enough, make_up=make_up)
+    assert told == [(Extent.FULL, at - HOUR)]
 
 
 async def test_a_stop_cancels_what_goes_on() -> None:
@@ -144,7 +169,7 @@ async def test_a_stop_cancels_what_goes_on() -> None:
             await asyncio.sleep(0)  # the end of a run is recorded
             ended.append(True)
 
-    await scheduled({Extent.FULL: NIGHTLY}, work, until=begun, make_up=soon())
+    await scheduled({Extent.FULL: NIGHTLY}, work, until=begun, make_up=overdue())
     assert ended == [True]
 
 
@@ -153,4 +178,4 @@ async def test_a_mistake_of_the_work_is_not_swallowed() -> None:
         raise LookupError("a mistake")
 
     with pytest.raises(LookupError):
-        await scheduled({Extent.FULL: NIGHTLY}, work, until=asyncio.Event(), make_up=soon())
+        await scheduled({Extent.FULL: NIGHTLY}, work, until=asyncio.Event(), make_up=overdue())
