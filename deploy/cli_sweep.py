@@ -70,8 +70,9 @@ def sweep(
 def schedule(config: Path | None, as_json: bool) -> int:
     """Full sweeps and sweeps of what changed, each by its cron expression (SCHEDULE__…, in UTC). Ends on SIGTERM or Ctrl-C.
 
-    One sweep at a time, also beside other processes on the same database. A full sweep that was missed is made up for. What
-    goes wrong in a sweep is logged, and the next one comes. With --json the logs are JSON lines, on stderr as always.
+    One sweep at a time, also beside other processes on the same database. A full sweep that was missed is made up for, one that
+    finds another run going on waits for it. What goes wrong in a sweep is logged, and the next one comes. With --json the logs
+    are JSON lines, on stderr as always.
     """
     from deploy.commands import ending
     from deploy.commands import schedule as command

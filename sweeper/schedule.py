@@ -1,6 +1,7 @@
 """Sweeps by the clock: what is due, and in which order. One at a time; what comes due meanwhile waits, once.
 
-A full sweep looks at everything, so it takes the place of a `changed` one that waits beside it.
+A full sweep looks at everything, so it takes the place of a `changed` one that waits beside it. Where the run of another process
+stands in its way it waits, too: it is tried again until it was made, by whomever, or the next one is due.
 """
 
 import asyncio
@@ -13,7 +14,6 @@ import structlog
 from apscheduler.events import EVENT_JOB_SUBMITTED, JobSubmissionEvent
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
-from apscheduler.triggers.date import DateTrigger
 
 from shared import errors, metrics
 from shared.settings import Schedule, environment_name
@@ -26,11 +26,13 @@ log = structlog.get_logger()
 OFF = "off"
 RETRY = timedelta(minutes=10)
 """A full sweep that was missed is not tried at every start of a process that ends again and again."""
-_OVERDUE = "overdue"
+AGAIN = timedelta(minutes=1)
+"""A full sweep that found another run going on is tried again so much later."""
 
 Timetable = Mapping[Extent, BaseTrigger]
-Work = Callable[[Extent, datetime], Awaitable[None]]
-"""One sweep, and when it came due. Whatever goes wrong in it is told by it: the schedule goes on."""
+Work = Callable[[Extent, datetime], Awaitable[bool]]
+"""One sweep, and when it came due; False where another run stands in its way. Whatever goes wrong in it is told by it: the
+schedule goes on."""
 
 
 def timetable(settings: Schedule) -> Timetable:
@@ -84,15 +86,31 @@ def missed(trigger: BaseTrigger, past: Past, *, now: datetime) -> Overdue | None
 
 
 class Due:
-    """The sweeps that are due: one of each kind at most, with the latest time at which it came due."""
+    """The sweeps that are due: one of each kind at most, with the latest time at which it came due; and a full one for later."""
 
     def __init__(self) -> None:
         self._since: dict[Extent, datetime] = {}
         self._any = asyncio.Event()
+        self._later: asyncio.TimerHandle | None = None
 
     def note(self, extent: Extent, at: datetime) -> None:
-        self._since[extent] = max(at, self._since.get(extent, at))
+        if extent is Extent.FULL:
+            self.forget()
+        self._since[extent] = at
         self._any.set()
+
+    def put_off(self, overdue: Overdue) -> None:
+        """Note the full sweep once it is to be tried, unless the next one came due, or comes before that."""
+        if Extent.FULL in self._since:
+            return
+        self.forget()
+        seconds = max(0.0, (overdue.at - datetime.now(UTC)).total_seconds())
+        self._later = asyncio.get_running_loop().call_later(seconds, self.note, Extent.FULL, overdue.since)
+
+    def forget(self) -> None:
+        """Drop what was put off."""
+        if self._later is not None:
+            self._later.cancel()
 
     async def take(self) -> tuple[Extent, datetime]:
         """Wait for the next one: the full one first, and alone."""
@@ -128,7 +146,8 @@ async def run(times: Timetable, *, work: Work, make_up: Overdue | None, stop: as
 async def _work_off(due: Due, work: Work) -> None:
     while True:
         extent, since = await due.take()
-        await work(extent, since)
+        if not await work(extent, since) and extent is Extent.FULL:
+            due.put_off(Overdue(at=datetime.now(UTC) + AGAIN, since=since))
 
 
 @contextmanager
@@ -139,13 +158,10 @@ def _ticking(times: Timetable, due: Due, *, make_up: Overdue | None) -> Iterator
     )
 
     def submitted(event: JobSubmissionEvent) -> None:
-        if event.job_id != _OVERDUE:
-            due.note(Extent(event.job_id), event.scheduled_run_times[-1])
-        elif make_up is not None:
-            due.note(Extent.FULL, make_up.since)
+        due.note(Extent(event.job_id), event.scheduled_run_times[-1])
 
     def tell_next() -> dict[str, str]:
-        found = {job.id: job.next_run_time for job in scheduler.get_jobs() if job.id != _OVERDUE}
+        found = {job.id: job.next_run_time for job in scheduler.get_jobs()}
         for extent, at in found.items():
             metrics.schedule_next_run_timestamp_seconds.labels(extent).set(at.timestamp())
         return {extent: at.isoformat() for extent, at in found.items()}
@@ -158,10 +174,11 @@ def _ticking(times: Timetable, due: Due, *, make_up: Overdue | None) -> Iterator
     for extent, trigger in times.items():
         scheduler.add_job(tick, trigger, id=extent.value)
     if make_up is not None:
-        scheduler.add_job(tick, DateTrigger(make_up.at), id=_OVERDUE)
+        due.put_off(make_up)
     scheduler.start()
     try:
         log.info("the schedule is set", next=tell_next(), missed=None if make_up is None else make_up.at.isoformat())
         yield
     finally:
+        due.forget()
         scheduler.shutdown(wait=False)

@@ -73,6 +73,8 @@ class _Sweeps:
         self._mode = Mode.REPAIR if settings.schedule.repair else Mode.DRY
         # A dry sweep by hand does not stand for one that repairs; one that repairs has looked as well.
         self._modes = {self._mode, Mode.REPAIR}
+        self._waiting: datetime | None = None
+        """When the full sweep came due that waits for the run of another process."""
 
     async def missed(self, times: schedule.Timetable) -> schedule.Overdue | None:
         """A full sweep that came due while no process was there."""
@@ -81,25 +83,55 @@ class _Sweeps:
         past = await records.past(self._engine, extents={Extent.FULL}, modes=self._modes)
         return schedule.missed(times[Extent.FULL], past, now=datetime.now(UTC))
 
-    async def work(self, extent: Extent, since: datetime) -> None:
-        """One sweep, unless another process has made it since it came due, or is about to."""
+    async def work(self, extent: Extent, since: datetime) -> bool:
+        """One sweep, unless another process has made it since it came due; False where a run of another one goes on."""
         try:
-            if await self._was_made(extent, since):
-                log.info("another process has made this sweep", extent=extent.value)
-                return
-            log.info("a sweep begins", extent=extent.value, mode=self._mode.value)
-            report = await sweep.run(
-                self._settings,
-                repair=self._mode is Mode.REPAIR,
-                tables=(),
-                changed=extent is Extent.CHANGED,
-            )
+            if extent is Extent.FULL:
+                await self._give_up_before(since)
+            report = await self._sweep(extent, since)
         except errors.AlreadyRunning:
-            log.info("another run goes on: this sweep is left out", extent=extent.value)
+            self._stopped_by_another(extent, since)
+            return False
         except Exception as error:  # noqa: BLE001 - whatever it was: it is told, and the next sweep comes
             await self._failed(extent, error)
         else:
-            await self._ended(report)
+            if report is not None:
+                await self._ended(report)
+        if extent is Extent.FULL:
+            self._waiting = None
+        return True
+
+    async def _sweep(self, extent: Extent, since: datetime) -> Report | None:
+        if await self._was_made(extent, since):
+            log.info("another process has made this sweep", extent=extent.value)
+            return None
+        self._tell(extent, since)("a sweep begins", extent=extent.value, mode=self._mode.value)
+        return await sweep.run(
+            self._settings,
+            repair=self._mode is Mode.REPAIR,
+            tables=(),
+            changed=extent is Extent.CHANGED,
+        )
+
+    def _tell(self, extent: Extent, since: datetime) -> Callable[..., None]:
+        """One that is tried again each minute would fill the log."""
+        tell: Callable[..., None] = log.debug if extent is Extent.FULL and since == self._waiting else log.info
+        return tell
+
+    def _stopped_by_another(self, extent: Extent, since: datetime) -> None:
+        what = "waits" if extent is Extent.FULL else "is left out"
+        self._tell(extent, since)(f"another run goes on: this sweep {what}", extent=extent.value, due=since.isoformat())
+        if extent is Extent.FULL:
+            self._waiting = since
+
+    async def _give_up_before(self, since: datetime) -> None:
+        """Say of the full sweep that waited that it was not made, now that the next one is due."""
+        due = self._waiting
+        if due is None or due == since:
+            return
+        self._waiting = None
+        if not await self._was_made(Extent.FULL, due):
+            log.warning("a full sweep was not made: other runs went on until the next one was due", due=due.isoformat())
 
     async def _was_made(self, extent: Extent, since: datetime) -> bool:
         past = await records.past(self._engine, extents={extent, Extent.FULL}, modes=self._modes)

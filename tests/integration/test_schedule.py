@@ -31,6 +31,7 @@ from tests.integration.stream_parts import database_settings, until
 
 SECOND = IntervalTrigger(seconds=1, timezone=UTC)
 NEVER = cron.trigger("0 0 29 2 *")
+WAITS = "another run goes on: this sweep waits"
 
 
 @dataclass
@@ -200,18 +201,71 @@ async def test_a_sweep_that_another_process_was_making_at_the_start_is_not_made_
     assert [one[2] for one in await place.runs()] == ["complete", "complete"]
 
 
-async def test_while_another_run_goes_on_sweeps_are_left_out_quietly(place: Place) -> None:
+async def test_while_another_run_goes_on_sweeps_of_what_changed_are_left_out_quietly(place: Place) -> None:
     await place.has_run()
     failed = metrics.sweeps_total.labels("dry", "failed")
     before = failed._value.get()
     with capture_logs() as logs:
-        async with place.scheduled({Extent.FULL: SECOND}):
+        async with place.scheduled({Extent.CHANGED: SECOND}):
             async with lock.alone(place.settings.database):
                 await until_logged(logs, "another run goes on: this sweep is left out")
                 assert len(await place.runs()) == 1
             await place.until_reports(1)
     assert (place.failures, failed._value.get()) == ([], before)
     assert all(line["log_level"] != "error" for line in logs)
+
+
+class TestAFullSweepWaits:
+    """Another run goes on when it comes due."""
+
+    @pytest.fixture(autouse=True)
+    def quickly(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(schedule, "AGAIN", timedelta(milliseconds=300))
+
+    @pytest.fixture
+    async def other(self, place: Place) -> AsyncIterator[contextlib.AsyncExitStack]:
+        """The run of another process, until it is closed."""
+        await place.has_run(ago=timedelta(hours=1))
+        async with contextlib.AsyncExitStack() as other:
+            await other.enter_async_context(lock.alone(place.settings.database))
+            yield other
+
+    async def test_and_is_made_after_it(self, place: Place, other: contextlib.AsyncExitStack) -> None:
+        failed = metrics.sweeps_total.labels("dry", "failed")
+        before = failed._value.get()
+        with capture_logs() as logs:
+            async with place.scheduled({Extent.FULL: once()}):
+                await until_logged(logs, WAITS, count=3)
+                assert len(await place.runs()) == 1
+                await other.aclose()
+                await place.until_reports(1)
+        assert [one[:2] for one in await place.runs()] == [("dry", "full")] * 2
+        assert (place.failures, failed._value.get()) == ([], before)
+        loudness = [line["log_level"] for line in logs if line["event"] in (WAITS, "a sweep begins")]
+        assert loudness[:2] == ["info", "info"]
+        assert set(loudness[2:]) == {"debug"}
+
+    async def test_and_is_left_out_where_the_other_run_was_one(
+        self, place: Place, other: contextlib.AsyncExitStack
+    ) -> None:
+        with capture_logs() as logs:
+            async with place.scheduled({Extent.FULL: once()}):
+                await until_logged(logs, WAITS)
+                await place.has_run()  # it began since this one came due
+                await other.aclose()
+                await until_logged(logs, "another process has made this sweep")
+        assert len(await place.runs()) == 2
+
+    @pytest.mark.usefixtures("other")
+    async def test_and_is_given_up_aloud_once_the_next_one_is_due(self, place: Place) -> None:
+        with capture_logs() as logs:
+            async with place.scheduled({Extent.FULL: SECOND}):
+                await until_logged(logs, "a full sweep was not made: other runs went on until the next one was due")
+        assert len(await place.runs()) == 1
+
+
+def once() -> DateTrigger:
+    return DateTrigger(datetime.now(UTC))
 
 
 async def test_what_goes_wrong_is_told_counted_and_does_not_end_the_schedule(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from apscheduler.triggers.date import DateTrigger
@@ -106,10 +107,29 @@ class TestDue:
         due.note(Extent.CHANGED, NOW)
         assert await taking == (Extent.CHANGED, NOW)
 
+    async def test_what_is_put_off_comes_at_its_time_with_the_time_since_when_it_is_due(self) -> None:
+        due = schedule.Due()
+        due.put_off(schedule.Overdue(at=soon(), since=NOW))
+        due.note(Extent.CHANGED, NOW + HOUR)
+        assert await due.take() == (Extent.CHANGED, NOW + HOUR)
+        assert await due.take() == (Extent.FULL, NOW)
+
+    @pytest.mark.parametrize("comes_before", [True, False])
+    async def test_the_next_one_takes_the_place_of_what_is_put_off(self, *, comes_before: bool) -> None:
+        due = schedule.Due()
+        if comes_before:
+            due.note(Extent.FULL, NOW + HOUR)
+        due.put_off(schedule.Overdue(at=soon(), since=NOW))
+        if not comes_before:
+            due.note(Extent.FULL, NOW + HOUR)
+        assert await due.take() == (Extent.FULL, NOW + HOUR)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(due.take(), 0.2)
+
 
 async def scheduled(
     times: schedule.Timetable,
-    work: Callable[[Extent, datetime], Awaitable[None]],
+    work: Callable[[Extent, datetime], Awaitable[bool]],
     *,
     until: asyncio.Event,
     make_up: schedule.Overdue | None = None,
@@ -130,7 +150,7 @@ def overdue() -> schedule.Overdue:
 async def test_two_that_are_due_never_run_at_once() -> None:
     active, seen, enough = 0, [], asyncio.Event()
 
-    async def work(extent: Extent, _: datetime) -> None:
+    async def work(extent: Extent, _: datetime) -> bool:
         nonlocal active
         active += 1
         assert active == 1
@@ -140,6 +160,7 @@ async def test_two_that_are_due_never_run_at_once() -> None:
         else:
             enough.set()
         active -= 1
+        return True
 
     times = {Extent.FULL: DateTrigger(soon()), Extent.CHANGED: DateTrigger(soon(150))}
     await scheduled(times, work, until=enough)
@@ -149,9 +170,10 @@ async def test_two_that_are_due_never_run_at_once() -> None:
 async def test_the_work_is_told_for_which_time_it_is() -> None:
     at, told, enough = soon(), [], asyncio.Event()
 
-    async def work(extent: Extent, since: datetime) -> None:
+    async def work(extent: Extent, since: datetime) -> bool:
         told.append((extent, since))
         enough.set()
+        return True
 
     make_up = schedule.Overdue(at=at, since=at - HOUR)
     await scheduled({Extent.CHANGED: NIGHTLY}, work, until=enough, make_up=make_up)
@@ -161,10 +183,10 @@ async def test_the_work_is_told_for_which_time_it_is() -> None:
 async def test_a_stop_cancels_what_goes_on() -> None:
     begun, ended = asyncio.Event(), []
 
-    async def work(_: Extent, __: datetime) -> None:
+    async def work(_: Extent, __: datetime) -> bool:
         begun.set()
         try:
-            await asyncio.Event().wait()
+            return await asyncio.Event().wait()
         finally:
             await asyncio.sleep(0)  # the end of a run is recorded
             ended.append(True)
@@ -174,8 +196,53 @@ async def test_a_stop_cancels_what_goes_on() -> None:
 
 
 async def test_a_mistake_of_the_work_is_not_swallowed() -> None:
-    async def work(_: Extent, __: datetime) -> None:
+    async def work(_: Extent, __: datetime) -> bool:
         raise LookupError("a mistake")
 
     with pytest.raises(LookupError):
         await scheduled({Extent.FULL: NIGHTLY}, work, until=asyncio.Event(), make_up=overdue())
+
+
+class TestAnotherRunGoesOn:
+    """It stands in the way of the first three tries."""
+
+    @pytest.fixture(autouse=True)
+    def quickly(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(schedule, "AGAIN", timedelta(milliseconds=100))
+
+    async def test_a_full_sweep_is_tried_again_until_it_is_made(self) -> None:
+        tried, enough, due = [], asyncio.Event(), soon()
+
+        async def work(extent: Extent, since: datetime) -> bool:
+            tried.append((extent, since, datetime.now(UTC)))
+            if len(tried) > 3:
+                asyncio.get_running_loop().call_later(0.4, enough.set)
+            return len(tried) > 3
+
+        await scheduled({Extent.FULL: DateTrigger(due)}, work, until=enough)
+        assert [one[:2] for one in tried] == [(Extent.FULL, due)] * 4
+        waits = [after[2] - before[2] for before, after in pairwise(tried)]
+        assert all(wait >= timedelta(milliseconds=95) for wait in waits)
+
+    async def test_one_of_what_changed_is_left_out(self) -> None:
+        tried, enough = [], asyncio.Event()
+
+        async def work(extent: Extent, _: datetime) -> bool:
+            tried.append(extent)
+            asyncio.get_running_loop().call_later(0.4, enough.set)
+            return False
+
+        await scheduled({Extent.CHANGED: DateTrigger(soon())}, work, until=enough)
+        assert tried == [Extent.CHANGED]
+
+    async def test_a_stop_ends_the_waiting(self) -> None:
+        begun, tried = asyncio.Event(), []
+
+        async def work(extent: Extent, _: datetime) -> bool:
+            tried.append(extent)
+            begun.set()
+            return False
+
+        await scheduled({Extent.FULL: DateTrigger(soon())}, work, until=begun)
+        await asyncio.sleep(0.3)
+        assert tried == [Extent.FULL]
