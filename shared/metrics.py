@@ -43,7 +43,14 @@ repairs_total = Counter(
 )
 sweeps_total = Counter("chaintrue_sweeps_total", "Sweeps by mode and status.", ["mode", "status"], registry=registry)
 sweep_last_success_timestamp_seconds = Gauge(
-    "chaintrue_sweep_last_success_timestamp_seconds", "End of the last complete sweep, unix time.", registry=registry
+    "chaintrue_sweep_last_success_timestamp_seconds",
+    "End of the last complete sweep of any extent, unix time.",
+    registry=registry,
+)
+sweep_last_full_success_timestamp_seconds = Gauge(
+    "chaintrue_sweep_last_full_success_timestamp_seconds",
+    "End of the last complete sweep that compared everything, unix time.",
+    registry=registry,
 )
 sweep_duration_seconds = Gauge(
     "chaintrue_sweep_duration_seconds", "Duration of the last sweep; NaN where none was made.", registry=registry

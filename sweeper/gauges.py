@@ -15,21 +15,22 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from shared import metrics
 from sweeper import classes, records, sightings
 from sweeper.model import Finding, Outcome
+from sweeper.records import Success
 from sweeper.report import Extent, Mode, Report, RunStatus
 from sweeper.sightings import Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What the own database remembers: when the last complete sweep ended, and what is known to differ still."""
+    """What the own database remembers: when the last complete sweeps ended, and what is known to differ still."""
 
-    last_success: datetime | None = None
+    success: Success = field(default_factory=Success)
     standing: Standing = field(default_factory=Standing)
 
 
 async def recall(engine: AsyncEngine) -> Known:
     """All of it, as of now."""
-    return Known(last_success=await records.last_success(engine), standing=await sightings.standing(engine))
+    return Known(success=await records.last_success(engine), standing=await sightings.standing(engine))
 
 
 def measure(report: Report, *, known: Known | None) -> None:
@@ -40,27 +41,31 @@ def measure(report: Report, *, known: Known | None) -> None:
             metrics.repairs_total.labels(finding.drift_class, finding.outcome.value).inc()
     if report.watermark_ledger is not None:
         metrics.watermark_ledger.set(report.watermark_ledger)
-    last_success = None if known is None else known.last_success
+    if known is not None:
+        _measure_success(known.success)
     if report.mode in (Mode.DRY, Mode.REPAIR):
         _measure_sweep(report)
-        last_success = report.finished_at if report.status is RunStatus.COMPLETE else last_success
-    _measure_success(last_success)
     _measure_drift(report, None if known is None else known.standing)
 
 
 def measure_known(known: Known) -> None:
     """All that there is to tell before a first run, and of one that ended by an error."""
-    _measure_success(known.last_success)
+    _measure_success(known.success)
     _measure_standing(known.standing)
     metrics.drift_age_seconds.set(max(known.standing.ages.values(), default=0.0))
 
 
-def _measure_success(last_success: datetime | None) -> None:
-    if last_success is not None:
-        metrics.sweep_last_success_timestamp_seconds.set(last_success.timestamp())
+def _measure_success(success: Success) -> None:
+    if success.ended is not None:
+        metrics.sweep_last_success_timestamp_seconds.set(success.ended.timestamp())
+    if success.full_ended is not None:
+        metrics.sweep_last_full_success_timestamp_seconds.set(success.full_ended.timestamp())
 
 
 def _measure_sweep(report: Report) -> None:
+    if report.status is RunStatus.COMPLETE:
+        full_ended = report.finished_at if report.extent is Extent.FULL else None
+        _measure_success(Success(ended=report.finished_at, full_ended=full_ended))
     metrics.sweep_duration_seconds.set((report.finished_at - report.started_at).total_seconds())
     for table, one in report.compared.items():
         metrics.sweep_compared_rows.labels(table, "expected").set(one.expected_rows)

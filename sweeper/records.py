@@ -70,6 +70,14 @@ class Past:
     tried: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Success:
+    """When the last complete sweep ended, whatever it looked at, and the last one of everything."""
+
+    ended: datetime | None = None
+    full_ended: datetime | None = None
+
+
 async def last(engine: AsyncEngine, *, limit: int) -> list[Record]:
     """The last runs, the newest first; one that died without a word is told as failed, as the next run will record it."""
     async with engine.connect() as connection:
@@ -168,14 +176,14 @@ async def history(engine: AsyncEngine, record: Record, *, limit: int) -> list[Po
     ]
 
 
-async def last_success(engine: AsyncEngine) -> datetime | None:
-    """The end of the last complete sweep."""
-    query = select(func.max(_runs.finished_at)).where(
-        _runs.status == RunStatus.COMPLETE.value, _runs.mode.in_([Mode.DRY.value, Mode.REPAIR.value])
-    )
+async def last_success(engine: AsyncEngine) -> Success:
+    """Of sweeps that were complete."""
+    complete = _runs.status == RunStatus.COMPLETE.value
+    ended, full = func.max(_runs.finished_at), _runs.extent == Extent.FULL.value
+    query = select(ended, ended.filter(full)).where(complete, _runs.mode.in_([Mode.DRY.value, Mode.REPAIR.value]))
     async with engine.connect() as connection:
-        ended: datetime | None = (await connection.execute(query)).scalar_one()
-    return ended
+        found = (await connection.execute(query)).one()
+    return Success(ended=found[0], full_ended=found[1])
 
 
 async def failed_since(engine: AsyncEngine, since: datetime) -> Record | None:

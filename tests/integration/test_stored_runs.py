@@ -111,12 +111,17 @@ async def test_history_is_of_sweeps_that_can_stand_side_by_side(engine: AsyncEng
 
 
 async def test_the_last_success_is_of_a_complete_sweep(engine: AsyncEngine) -> None:
-    assert await records.last_success(engine) is None
+    assert await records.last_success(engine) == records.Success()
     await put(engine, day=1, report=stored_reports.report())
     await put(engine, day=2, report=stored_reports.report(status="incomplete"))
     await put(engine, day=3, report=stored_reports.report(mode="undo", extent="run"))
     await put(engine, day=4)
-    assert await records.last_success(engine) == BEGAN + timedelta(days=1, minutes=1)
+    first = BEGAN + timedelta(days=1, minutes=1)
+    assert await records.last_success(engine) == records.Success(ended=first, full_ended=first)
+    await put(engine, day=5, report=stored_reports.report(extent="changed"))
+    await put(engine, day=6, report=stored_reports.report(extent="tables"))
+    await put(engine, day=7, report=stored_reports.report(status="incomplete"))
+    assert await records.last_success(engine) == records.Success(ended=first + timedelta(days=5), full_ended=first)
 
 
 async def test_the_failed_run_of_this_process_is_found(engine: AsyncEngine) -> None:

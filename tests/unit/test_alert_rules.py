@@ -49,6 +49,11 @@ def test_what_one_process_does_not_know_hides_nothing_that_another_one_says(aler
         assert re.fullmatch(r"(max|min)\(chaintrue_\w+( == 0)?\) (<|>|==) [\d *]+", expression(alert))
 
 
+def test_full_sweeps_that_fail_are_seen_beside_others_that_do_not() -> None:
+    (alert,) = [one for one in ALERTS if one.startswith("ChaintrueNoFullSweep")]
+    assert expression(alert) == "time() - max(chaintrue_sweep_last_full_success_timestamp_seconds > 0) > 26 * 3600"
+
+
 def test_the_commands_that_are_named_exist_or_are_promised() -> None:
     promised = {"apply", "undo", "schedule", "doctor"}
     assert set(re.findall(r"`chaintrue (\w+)", RULES)) <= cli.cli.commands.keys() | promised
@@ -57,6 +62,7 @@ def test_the_commands_that_are_named_exist_or_are_promised() -> None:
 def test_what_matters_most_is_watched() -> None:
     wanted = {
         "sweep_last_success_timestamp_seconds",
+        "sweep_last_full_success_timestamp_seconds",
         "drift_age_seconds",
         "chain_lag_seconds",
         "retention_margin_ledgers",

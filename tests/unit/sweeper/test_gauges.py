@@ -14,6 +14,7 @@ from sweeper import classes, gauges
 from sweeper.context import Compared
 from sweeper.gauges import Known
 from sweeper.model import Finding, Outcome
+from sweeper.records import Success
 from sweeper.report import Extent, Mode, Report, RunStatus
 from sweeper.sightings import Standing
 
@@ -48,6 +49,7 @@ def fresh() -> None:
         gauge.clear()
     metrics.drift_age_seconds.set(math.nan)  # as in a process that begins
     metrics.sweep_last_success_timestamp_seconds.set(0)
+    metrics.sweep_last_full_success_timestamp_seconds.set(0)
 
 
 def test_a_sweep_sets_every_class_of_what_it_compared() -> None:
@@ -63,9 +65,11 @@ def test_a_sweep_sets_every_class_of_what_it_compared() -> None:
 
 def test_a_run_that_is_no_success_keeps_the_last_one() -> None:
     before = END - timedelta(days=2)
-    gauges.measure(report(status=RunStatus.INCOMPLETE), known=Known(last_success=before))
+    gauges.measure(report(status=RunStatus.INCOMPLETE), known=Known(success=Success(ended=before, full_ended=before)))
     assert sample("sweep_last_success_timestamp_seconds") == before.timestamp()
-    gauges.measure(report(mode=Mode.APPLY, extent=Extent.PLAN), known=Known(last_success=before))
+    gauges.measure(
+        report(mode=Mode.APPLY, extent=Extent.PLAN), known=Known(success=Success(ended=before, full_ended=before))
+    )
     assert sample("sweep_last_success_timestamp_seconds") == before.timestamp()
     gauges.measure_known(Known())
     assert sample("sweep_last_success_timestamp_seconds") == before.timestamp()
@@ -84,6 +88,17 @@ def test_a_run_that_is_no_success_keeps_the_last_one() -> None:
 def test_the_age_is_of_the_oldest_that_is_still_there(findings: list[Finding], age: float) -> None:
     gauges.measure(report(*findings), known=Known())
     assert sample("drift_age_seconds") == age
+
+
+@pytest.mark.parametrize("extent", [Extent.CHANGED, Extent.TABLES])
+def test_only_a_sweep_of_everything_is_a_success_of_a_full_one(extent: Extent) -> None:
+    """Full ones that fail each night are not seen where the others count as well."""
+    before = Success(ended=END - timedelta(hours=1), full_ended=END - timedelta(days=2))
+    gauges.measure(report(extent=extent), known=Known(success=before))
+    assert sample("sweep_last_success_timestamp_seconds") == END.timestamp()
+    assert sample("sweep_last_full_success_timestamp_seconds") == (END - timedelta(days=2)).timestamp()
+    gauges.measure(report(), known=Known(success=before))
+    assert sample("sweep_last_full_success_timestamp_seconds") == END.timestamp()
 
 
 SAYS_NOTHING: list[dict[str, Any]] = [
@@ -118,7 +133,7 @@ def test_where_nothing_can_be_remembered_either_it_is_unknown(changes: dict[str,
 def test_a_run_that_ended_by_an_error_tells_what_is_remembered() -> None:
     before = END - timedelta(days=2)
     remembered = Standing(rows={("loans", "stale_value"): 3}, ages={"loans": 7200})
-    gauges.measure_known(Known(last_success=before, standing=remembered))
+    gauges.measure_known(Known(success=Success(ended=before, full_ended=before), standing=remembered))
     assert sample("drift_rows", **{"class": "stale_value", "table": "loans"}) == 3
     assert sample("drift_age_seconds") == 7200
     assert sample("sweep_last_success_timestamp_seconds") == before.timestamp()
