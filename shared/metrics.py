@@ -1,26 +1,21 @@
 """All metrics, under one prefix and in base units; no ids as labels.
 
-Long-running commands serve them (`serve`); one-shot commands write a text file for a collector, or push to a gateway.
+Long-running commands serve them (`serve`); one-shot commands leave them where they are found (`shared/publishing.py`).
 """
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
-from functools import partial
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from collections.abc import Iterator
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, push_to_gateway
-from prometheus_client.exposition import basic_auth_handler, default_handler, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import start_http_server
 
-from shared import errors, whole_file
-from shared.settings import Metrics, environment_name
+from shared import errors
+from shared.settings import environment_name
 
 log = structlog.get_logger()
 
-JOB = "chaintrue"
-PUSH_TIMEOUT_SECONDS = 10.0
 registry = CollectorRegistry()
 
 # What the app holds against what the chain says
@@ -49,7 +44,7 @@ sweep_last_success_timestamp_seconds = Gauge(
 )
 sweep_last_full_success_timestamp_seconds = Gauge(
     "chaintrue_sweep_last_full_success_timestamp_seconds",
-    "End of the last complete sweep that compared everything, unix time.",
+    "End of the last complete sweep that compared everything, unix time; 0 where there was none, NaN when that is not known.",
     registry=registry,
 )
 sweep_duration_seconds = Gauge(
@@ -127,6 +122,7 @@ indexer_active = Gauge("chaintrue_indexer_active", "1 while this process indexes
 
 UNKNOWN_AT_FIRST = (
     *(drift_age_seconds, sweep_duration_seconds, sweep_canary_found),
+    *(sweep_last_success_timestamp_seconds, sweep_last_full_success_timestamp_seconds),
     *(watermark_ledger, chain_lag_seconds, gap_ledgers, retention_margin_ledgers),
 )
 for _unknown in UNKNOWN_AT_FIRST:
@@ -155,52 +151,3 @@ def serve(port: int | None) -> Iterator[int | None]:
         server.shutdown()
         server.server_close()
         thread.join(timeout=5)
-
-
-def publish(settings: Metrics) -> None:
-    """For one-shot commands: write the text file and push to the gateway, whichever is set.
-
-    Raises SettingError when the place that a setting names does not take them.
-    """
-    if settings.textfile is not None:
-        write_textfile(settings.textfile)
-    if settings.pushgateway_url is not None:
-        push(settings.pushgateway_url)
-
-
-def write_textfile(path: Path) -> None:
-    """Replace `path` by the metrics of now, in one step: a collector never reads half a file."""
-    try:
-        whole_file.write(path, generate_latest(registry), mode=0o644)  # the collector is another user
-    except OSError as error:
-        raise errors.SettingError(
-            f"{environment_name('metrics', 'textfile')}: {path} cannot be written ({error.strerror or error})",
-            cure="name a file in an existing directory that chaintrue may write",
-        ) from None
-
-
-def push(url: str) -> None:
-    """Push the metrics of now to a Prometheus Pushgateway, in place of what this job pushed before.
-
-    A user and a password in the address are sent as HTTP knows them (Basic), never as a part of the host.
-    """
-    try:
-        place, handler = _way(url)
-        push_to_gateway(place, job=JOB, registry=registry, timeout=PUSH_TIMEOUT_SECONDS, handler=handler)
-    except Exception as error:  # noqa: BLE001 - of more kinds than the library names; their words may quote the address
-        status = getattr(error, "code", None)
-        what = type(error).__name__ if status is None else f"HTTP {status}"
-        raise errors.SettingError(
-            f"{environment_name('metrics', 'pushgateway_url')}: the gateway does not take metrics ({what})",
-            cure="start the Pushgateway, or correct its address",
-        ) from None
-
-
-def _way(url: str) -> tuple[str, Callable[..., Callable[[], None]]]:
-    """The address without its user part, and the handler that sends that."""
-    parts = urlsplit(url)
-    userinfo, at, host = parts.netloc.rpartition("@")
-    if not at:
-        return url, default_handler
-    user, _, password = (unquote(part) for part in userinfo.partition(":"))
-    return parts._replace(netloc=host).geturl(), partial(basic_auth_handler, username=user, password=password)

@@ -56,16 +56,18 @@ def measure_known(known: Known) -> None:
 
 
 def _measure_success(success: Success) -> None:
-    if success.ended is not None:
-        metrics.sweep_last_success_timestamp_seconds.set(success.ended.timestamp())
-    if success.full_ended is not None:
-        metrics.sweep_last_full_success_timestamp_seconds.set(success.full_ended.timestamp())
+    for gauge, ended in (
+        (metrics.sweep_last_success_timestamp_seconds, success.ended),
+        (metrics.sweep_last_full_success_timestamp_seconds, success.full_ended),
+    ):
+        gauge.set(0 if ended is None else ended.timestamp())
 
 
 def _measure_sweep(report: Report) -> None:
     if report.status is RunStatus.COMPLETE:
-        full_ended = report.finished_at if report.extent is Extent.FULL else None
-        _measure_success(Success(ended=report.finished_at, full_ended=full_ended))
+        metrics.sweep_last_success_timestamp_seconds.set(report.finished_at.timestamp())
+        if report.extent is Extent.FULL:
+            metrics.sweep_last_full_success_timestamp_seconds.set(report.finished_at.timestamp())
     metrics.sweep_duration_seconds.set((report.finished_at - report.started_at).total_seconds())
     for table, one in report.compared.items():
         metrics.sweep_compared_rows.labels(table, "expected").set(one.expected_rows)

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from deploy import terminal, terminal_report
 from deploy.commands import report as pages
 from deploy.commands import running
-from shared import database, errors, metrics
+from shared import database, errors, metrics, publishing
 from shared.stepfi.settings import Settings
 from sweeper import gauges, records, session, told, webhook, words
 from sweeper.report import Mode, Report, RunStatus
@@ -86,7 +86,7 @@ async def note_failure(settings: Settings, error: BaseException, *, since: datet
             gauges.measure_known(await gauges.recall(engine))
             failed = await records.failed_since(engine, since or now - JUST_NOW)
     try:
-        metrics.publish(settings.metrics)
+        publishing.publish(settings.metrics)
     except errors.SettingError as refused:
         running.complain(str(refused))
     run = {"started_at": words.iso(since or now)} if failed is None else failed.to_json()
@@ -106,4 +106,4 @@ async def tell(settings: Settings, report: Report, *, as_json: bool, html: Path 
                 record = await records.find(engine, str(report.run_id))
                 pages.write(await pages.html(engine, record), html, option="--html")
     finally:
-        metrics.publish(settings.metrics)
+        publishing.publish(settings.metrics)

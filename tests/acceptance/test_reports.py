@@ -170,6 +170,13 @@ async def test_a_run_that_fails_keeps_the_drift_that_is_known_in_the_metrics(tol
         assert metric(textfile, "sweep_last_success_timestamp_seconds") == success
         assert labelled(textfile, "sweeps_total") == {(mode, "failed"): 1}
 
+    environment["CHAINTRUE_DATABASE__URL"] = "postgresql://u:s3cret@127.0.0.1:1/x"  # nobody there who would remember
+    assert (await told.run("sweep", **environment)).code == 1
+    assert labelled(textfile, "drift_rows") == after
+    assert metric(textfile, "drift_age_seconds") > 0
+    assert metric(textfile, "sweep_last_success_timestamp_seconds") == success
+    assert labelled(textfile, "sweeps_total") == {("dry", "failed"): 1}
+
 
 async def test_a_webhook_that_is_down_costs_a_line_and_nothing_else(told: World) -> None:
     ended = await told.run("sweep", "--json", CHAINTRUE_WEBHOOK__URL="http://127.0.0.1:1/T0ken-that-nobody-sees")

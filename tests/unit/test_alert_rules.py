@@ -46,7 +46,8 @@ def test_what_one_process_does_not_know_hides_nothing_that_another_one_says(aler
     """NaN is neither above nor below anything, and max and min pass it by where they have another value; a sum becomes NaN."""
     unknown = {gauge._name for gauge in metrics.UNKNOWN_AT_FIRST}
     if unknown & set(re.findall(r"\bchaintrue_\w+", expression(alert))):
-        assert re.fullmatch(r"(max|min)\(chaintrue_\w+( == 0)?\) (<|>|==) [\d *]+", expression(alert))
+        compared = r"(time\(\) - )?(max|min)\(chaintrue_\w+( == 0| > 0)?\) (<|>|==) [\d *]+"
+        assert re.fullmatch(rf"{compared}|absent\(chaintrue_\w+ > 0\)", expression(alert))
 
 
 def test_full_sweeps_that_fail_are_seen_beside_others_that_do_not() -> None:

@@ -47,9 +47,8 @@ def sample(name: str, **labels: str) -> float | None:
 def fresh() -> None:
     for gauge in (metrics.drift_rows, metrics.repairs_total, metrics.sweep_compared_rows):
         gauge.clear()
-    metrics.drift_age_seconds.set(math.nan)  # as in a process that begins
-    metrics.sweep_last_success_timestamp_seconds.set(0)
-    metrics.sweep_last_full_success_timestamp_seconds.set(0)
+    for single in metrics.UNKNOWN_AT_FIRST:
+        single.set(math.nan)  # as in a process that begins
 
 
 def test_a_sweep_sets_every_class_of_what_it_compared() -> None:
@@ -71,8 +70,16 @@ def test_a_run_that_is_no_success_keeps_the_last_one() -> None:
         report(mode=Mode.APPLY, extent=Extent.PLAN), known=Known(success=Success(ended=before, full_ended=before))
     )
     assert sample("sweep_last_success_timestamp_seconds") == before.timestamp()
-    gauges.measure_known(Known())
+    gauges.measure(report(status=RunStatus.INCOMPLETE), known=None)
     assert sample("sweep_last_success_timestamp_seconds") == before.timestamp()
+
+
+def test_that_there_never_was_a_success_is_another_thing_than_not_to_know_of_any() -> None:
+    names = ("sweep_last_success_timestamp_seconds", "sweep_last_full_success_timestamp_seconds")
+    gauges.measure(report(status=RunStatus.INCOMPLETE), known=None)
+    assert all(math.isnan(sample(name) or 0) for name in names)
+    gauges.measure_known(Known())
+    assert [sample(name) for name in names] == [0, 0]
 
 
 @pytest.mark.parametrize(
