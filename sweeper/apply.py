@@ -12,7 +12,19 @@ from sqlalchemy import text
 
 from shared import errors
 from shared.settings import EngineSettings
-from sweeper import app_access, plan, plan_file, plan_origin, recovery, repair, row_images, runs, session, sightings
+from sweeper import (
+    app_access,
+    plan,
+    plan_done,
+    plan_file,
+    plan_origin,
+    recovery,
+    repair,
+    row_images,
+    runs,
+    session,
+    sightings,
+)
 from sweeper.context import Compared, Context, Subject
 from sweeper.journal import Journal
 from sweeper.model import Answer, Finding, Outcome
@@ -110,21 +122,24 @@ async def _find_anew(context: Context, subject: Subject, changes: Sequence[Chang
     of_entity = {finding.entity: finding for finding in found if finding.row_id is None}
     context.compared[subject.table] = Compared(expected_rows=len(changes), app_rows=len(changes))
     same: list[Finding] = []
-    changed: list[Finding] = []
-    done: list[Change] = []
+    others: list[tuple[Change, Finding]] = []
+    agreeing: list[Change] = []
     for change in changes:
         now = of_entity.get(change.entity) if change.row_id is None else of_row.get(change.row_id)
         if now is None:
-            done.append(change)
+            agreeing.append(change)
         elif (why := difference(change, now, at=context.now)) is not None:
             gone_on = replace(plan_file.finding_of(change, outcome=Outcome.SKIPPED_CHANGED), columns=now.columns)
-            changed.append(gone_on.with_evidence(reason=why))
+            others.append((change, gone_on.with_evidence(reason=why)))
         else:
             same.append(now)
-    notes += await _nothing_to_do(context, subject.table, done)
+    notes += await _nothing_to_do(context, subject.table, agreeing)
+    done = await plan_done.among(context, subject, [change for change, _ in others])
+    if done:
+        notes.append(f"{len(done)} changes of {subject.table} are done already: the rows hold what the plan sets")
     confirmed = await subject.confirm(context, same)
     context.answers.update(one.answer for one in confirmed if one.answer is not None)
-    return [*confirmed, *changed]
+    return [*confirmed, *(finding for change, finding in others if change.identity not in done)]
 
 
 async def _nothing_to_do(context: Context, table: str, changes: Sequence[Change]) -> list[str]:
@@ -148,14 +163,18 @@ def difference(change: Change, now: Finding, *, at: datetime) -> str | None:
     """Why what is found now is not what was reviewed; None where it is. Pure."""
     if now.answer is Answer.UNKNOWN:
         return None  # whatever it was, it will not be written
-    return next(_differences(change, now, plan_file.change_of(now, at)), None)
+    return next(_differences(change, now, at), None)
 
 
-def _differences(change: Change, now: Finding, fresh: Change) -> Iterator[str]:
+def _differences(change: Change, now: Finding, at: datetime) -> Iterator[str]:
     if now.drift_class != change.drift_class:
         yield f"it is {now.drift_class} by now, and was {change.drift_class} when the plan was made"
     if now.entity != change.entity:
         yield f"the row is now that of {now.entity}, and was that of {change.entity} when the plan was made"
+    fresh = plan_file.change_of(now, at)
+    if fresh is None:
+        yield "nothing of it may be written any more, by what is found now"
+        return
     for name in _unlike(change.expect, fresh.expect):
         yield f"{name} is not what it was when the plan was made: the row changed since, or the plan was edited"
     for name in (*_unlike(change.set, fresh.set), *_unlike(change.insert or {}, fresh.insert or {})):

@@ -121,7 +121,8 @@ def make(
     findings: Iterable[Finding], *, run_id: UUID, made_at: datetime, made_by: str, made_for: MadeFor, now: datetime
 ) -> PlanFile:
     """The plan of what may be written and was not. `now`: what the findings set times of writing to."""
-    changes = [change_of(one, now) for one in findings if one.outcome is Outcome.PROPOSED and one.can_be_written]
+    proposed = (change_of(one, now) for one in findings if one.outcome is Outcome.PROPOSED)
+    changes = [change for change in proposed if change is not None]
     return PlanFile(
         version=VERSION,
         made_by=made_by,
@@ -167,11 +168,16 @@ def _named(selector: Selector, change: Change) -> bool:
     return any(words is not None and word in words for words, word in _lists(selector, change))
 
 
-def change_of(finding: Finding, now: datetime) -> Change:
-    """The finding as a change; what it sets to `now` is a time of writing, which is chosen anew when it is written."""
+def change_of(finding: Finding, now: datetime) -> Change | None:
+    """The finding as a change; what it sets to `now` is a time of writing, which is chosen anew when it is written.
+
+    None where there is nothing to write, but perhaps such a time.
+    """
     written = finding.update or finding.insert or {}
     touch = sorted(name for name, value in written.items() if value == now and isinstance(value, datetime))
     values = {name: told(value) for name, value in sorted(written.items()) if name not in touch}
+    if not values and finding.insert is None:
+        return None
     return Change(
         drift_class=finding.drift_class,
         table=finding.table,

@@ -17,11 +17,18 @@ Plan = dict[str, Any]
 ANOTHER = "CDFACCFOC7NVBRN5S476473YZXYC6MTECISBM6J2YIM74IOZ4K74TYJP"
 """A contract of another deployment."""
 
+MENDS_NOTHING = {"CHAINTRUE_SWEEP__POLICY__STALE_STATUS": "report"}
+
 
 @pytest.fixture(scope="module")
 async def world(kafka: services.RunningKafka, postgres: stack.Databases, warm: Sequence[str]) -> AsyncIterator[World]:
-    """The story, indexed; the application drifted."""
+    """The story, indexed; the application drifted, and one loan whose status is stale is of another scale besides."""
     async with drifted(kafka, postgres, command=warm) as world:
+        found = (await world.run("sweep", "--json")).json["findings"]
+        stale = next(one["row_id"] for one in found if (one["class"], one["table"]) == ("stale_status", "loans"))
+        await execute(
+            world, f"UPDATE loans SET amount = amount * 1000, guarantee = guarantee * 1000 WHERE id = '{stale}'"
+        )
         yield world
 
 
@@ -53,6 +60,14 @@ async def execute(world: World, statement: str) -> None:
     connection = await asyncpg.connect(world.app_url)
     await connection.execute(statement)
     await connection.close()
+
+
+async def fetch(world: World, query: str) -> list[Any]:
+    """The query's first column."""
+    connection = await asyncpg.connect(world.app_url)
+    rows = await connection.fetch(query)
+    await connection.close()
+    return [row[0] for row in rows]
 
 
 async def test_a_dry_sweep_writes_the_plan_and_nothing_else(world: World, path: Path) -> None:
@@ -173,6 +188,26 @@ async def test_a_row_that_changed_since_is_left(world: World, path: Path) -> Non
     await execute(world, f"UPDATE loans SET updated_at = updated_at - interval '1 s' {row}")
 
 
+async def test_a_row_that_is_somebody_else_s_by_now_is_left_and_stops_nothing(world: World, path: Path) -> None:
+    """What it is found as can never be written, so there is nothing to hold the plan's values against."""
+    stale = [one for one in told(path)["changes"] if one["class"] == "stale_status"]
+    forged = next(one["row_id"] for one in stale if one["table"] == "loans")
+    other = next(one["row_id"] for one in stale if one["row_id"] != forged)
+    (owner,) = await fetch(world, f"SELECT user_wallet FROM loans WHERE id = '{forged}'")
+    await execute(world, f"UPDATE loans SET user_wallet = 'G{'A' * 55}' WHERE id = '{forged}'")
+    before = await world.dump()
+    ended = await world.run(
+        "apply", "--json", edited(path, lambda plan: plan["select"].update(rows=[forged, other])), **MENDS_NOTHING
+    )
+    assert ended.code == 2, ended.stderr
+    reasons = {one["row_id"]: (one["outcome"], one["evidence"].get("reason")) for one in ended.json["findings"]}
+    assert reasons[forged][0] == "skipped_changed"
+    assert "it is forged_owner by now" in reasons[forged][1]
+    assert reasons[other][0] == "reported"
+    assert await world.dump() == before
+    await execute(world, f"UPDATE loans SET user_wallet = '{owner}' WHERE id = '{forged}'")
+
+
 async def test_a_narrowed_plan_writes_only_what_it_names(world: World, path: Path) -> None:
     plan = told(path)
     wanted = next(one for one in plan["changes"] if one["table"] == "loans" and one["policy"] == "repair")
@@ -198,6 +233,7 @@ async def test_all_of_it_is_written_proposals_too_and_a_second_time_nothing(worl
     assert {one["class"] for one in first.json["findings"]} >= {"missing_row", "stale_status"}
     before = await world.dump()
     again = await world.run("apply", "--json", str(path))
+    assert "1 changes of loans are done already: the rows hold what the plan sets" in again.json["notes"]
     assert (again.code, again.json["repaired"], again.json["findings"]) == (first.code, 0, left)
     assert await world.dump() == before
     shown = await world.run("apply", edited(path, lambda plan: plan["select"].update(classes=["missing_row"])))

@@ -126,6 +126,29 @@ def test_what_is_found_otherwise_is_not_what_was_reviewed(change: dict[str, Any]
     assert apply.difference(planned, loan(**change), at=NOW) is not None
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"drift_class": "forged_owner", "guard": {}}, "it is forged_owner by now, and was stale_status"),
+        ({"drift_class": "terms_mismatch"}, "it is terms_mismatch by now"),
+        ({"entity": None, "drift_class": "ambiguous_link"}, "it is ambiguous_link by now"),
+        ({"entity": "loan:2"}, "the row is now that of loan:2"),
+        ({}, "nothing of it may be written any more"),
+    ],
+)
+def test_a_finding_that_nothing_can_be_written_for_is_another_one(change: dict[str, Any], words: str) -> None:
+    (planned,) = made(loan()).changes
+    why = apply.difference(planned, loan(**{"update": {}, **change}), at=NOW)
+    assert why is not None
+    assert words in why
+
+
+def test_a_time_of_writing_alone_is_nothing_to_write() -> None:
+    for update in ({}, {"updated_at": NOW}):
+        assert plan_file.change_of(loan(update=update), NOW) is None
+    assert made(loan(update={"updated_at": NOW})).changes == []
+
+
 def test_what_the_chain_cannot_say_stays_unknown() -> None:
     (planned,) = made(loan()).changes
     assert apply.difference(planned, loan(update={}, answer=Answer.UNKNOWN), at=NOW) is None
