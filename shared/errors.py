@@ -2,6 +2,7 @@
 
     ChaintrueError
     ├── SettingError         a setting is missing or wrong
+    │   └── RightMissing     the role of a setting's address may not do what is asked of it
     ├── NotMigrated          the own database has not the tables of this version
     ├── DatabaseUnreachable  PostgreSQL does not answer, or refuses us
     ├── KafkaUnreachable     Kafka does not answer
@@ -48,6 +49,10 @@ class ChaintrueError(Exception):
 
 class SettingError(ChaintrueError):
     """A setting is missing or wrong."""
+
+
+class RightMissing(SettingError):
+    """The role of a database's address lacks a right."""
 
 
 class NotMigrated(ChaintrueError):

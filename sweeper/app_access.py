@@ -60,14 +60,14 @@ def secured(engine: AsyncEngine, row_security: RowSecurity) -> AsyncEngine:
 
 @asynccontextmanager
 async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """One transaction that reads; PostgreSQL itself refuses a write. Raises SettingError where the role lacks a right."""
+    """One transaction that reads; PostgreSQL itself refuses a write. Raises RightMissing where the role lacks a right."""
     async with _begun(engine, read_only=True) as connection:
         yield connection
 
 
 @asynccontextmanager
 async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """One transaction that may write, committed at the end of the block; raises SettingError where the role lacks a right."""
+    """One transaction that may write, committed at the end of the block; raises RightMissing where the role lacks a right."""
     async with _begun(engine, read_only=False) as connection:
         yield connection
 
@@ -84,7 +84,7 @@ async def _begun(engine: AsyncEngine, *, read_only: bool) -> AsyncIterator[Async
         if isinstance(error, ProgrammingError) and not is_missing_right(error):
             raise
         words = transient.words(error).rpartition(">: ")[2]
-        raise errors.SettingError(
+        raise errors.RightMissing(
             f"the role of CHAINTRUE_APP_DATABASE__URL lacks a right: {words}",
             cure="run the application's script in deploy/roles as the owner of the tables; `chaintrue doctor` names the rights",
         ) from None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from sqlalchemy.exc import DBAPIError
 
 from shared import errors, transient
-from sweeper import app_access, batches, journal, repair
+from sweeper import app_access, batch_writer, batches, journal, repair
 from sweeper.context import Context
 from sweeper.journal import Change, Done
 from sweeper.model import Finding, Outcome
@@ -58,7 +58,7 @@ async def _look(context: Context, changes: Sequence[Change]) -> dict[int, Done]:
         async with app_access.writing(context.app) as connection:
             seen = await batches.look(connection, batch, locking=True)
         for place, change in enumerate(some, start=1):
-            done[change.number] = repair.settled(seen.get(place), batch, not_done=NOT_DONE)
+            done[change.number] = batch_writer.settled(seen.get(place), batch, not_done=NOT_DONE)
     return done
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from deploy import stack
 from shared import errors
-from sweeper import batches, lock, repair
+from sweeper import batch_writer, batches, lock, repair
 from sweeper.journal import Journal
 from sweeper.model import Finding, Outcome
 from tests.integration import repair_parts
@@ -50,7 +50,7 @@ async def until_waiting(app: App) -> None:
 
 
 async def test_a_row_that_is_held_for_long_fails_alone(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repair, "ATTEMPTS", 2)
+    monkeypatch.setattr(batch_writer, "ATTEMPTS", 2)
     row_id, free = await app.loan(), await app.loan()
     findings = [await app.finding(row_id, status="completed"), await app.finding(free, status="completed")]
     holder = app.connection.transaction()
@@ -59,7 +59,7 @@ async def test_a_row_that_is_held_for_long_fails_alone(app: App, monkeypatch: py
     done = await app.repair(findings)
     await holder.rollback()
     assert outcomes(done) == ["failed", "repaired"]
-    assert done[0].evidence["reason"] == repair.HELD
+    assert done[0].evidence["reason"] == batch_writer.HELD
 
 
 async def test_a_deadlock_is_tried_again(app: App) -> None:
@@ -113,9 +113,9 @@ async def test_a_lost_answer_is_settled_by_looking(app: App, monkeypatch: pytest
 async def test_a_connection_that_is_lost_each_time_is_not_done(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     row_id = await app.loan()
     Cut(app, monkeypatch, times=100, committed=False)
-    monkeypatch.setattr(repair, "_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(batch_writer, "_WAIT_SECONDS", 0.001)
     (done,) = await app.repair([await app.finding(row_id, status="completed")])
-    assert (done.outcome, done.evidence["reason"]) == (Outcome.FAILED, repair.NOT_DONE)
+    assert (done.outcome, done.evidence["reason"]) == (Outcome.FAILED, batch_writer.NOT_DONE)
 
 
 async def test_a_run_that_lost_its_lock_writes_nothing(app: App) -> None:
