@@ -269,8 +269,21 @@ async def test_of_an_empty_application_all_is_missing_and_nothing_is_brought_una
         assert await trial.writes() == []
 
 
-@pytest.mark.parametrize("right", ["SELECT", "UPDATE", "BYPASSRLS"])
-async def test_a_right_that_is_missing_is_named(court: Court, right: str) -> None:
+async def test_without_the_right_to_write_each_repair_is_named_with_the_cure(court: Court) -> None:
+    async with court.case() as trial:
+        await trial.app.execute(f"REVOKE UPDATE ON ALL TABLES IN SCHEMA public FROM {court.role}")
+        ended = await trial.sweep("--repair")
+        assert (ended.code, ended.json["status"], ended.json["repaired"]) == (2, "complete", 0), ended.stderr
+        failed = [one for one in ended.json["findings"] if one["outcome"] == "failed"]
+        assert {"loans", "vendors"} <= {one["table"] for one in failed}
+        refused = [one for one in failed if f"permission denied for table {one['table']}" in one["evidence"]["reason"]]
+        assert all("deploy/roles" in one["evidence"]["reason"] for one in refused)
+        assert {one["table"] for one in refused} == {one["table"] for one in failed}
+        assert await trial.writes() == []
+
+
+@pytest.mark.parametrize("right", ["SELECT", "BYPASSRLS"])
+async def test_a_right_to_read_that_is_missing_ends_the_run(court: Court, right: str) -> None:
     async with court.case() as trial:
         if right == "BYPASSRLS":
             await trial.app.execute(f"ALTER ROLE {court.role} NOBYPASSRLS")
