@@ -50,7 +50,10 @@ def show(report: Told, *, console: Console) -> None:
 def show_end(report: Told, *, console: Console) -> None:
     """How the run ended, in sentences."""
     answers = ", ".join(f"{count} {answer}" for answer, count in report.spot_checks.items() if count)
-    done = ", ".join(f"{report.outcomes[outcome]} {_name(outcome)}" for outcome in Outcome if report.outcomes[outcome])
+    counts = {_name(outcome): report.outcomes[outcome] for outcome in Outcome}
+    counts = {words.IN_PART: report.repaired_in_part, **counts}
+    counts[_name(Outcome.REPAIRED)] -= report.repaired_in_part
+    done = ", ".join(f"{number} {name}" for name, number in counts.items() if number)
     found = words.count(report.total, "finding")
     if report.mode != Mode.UNDO:
         console.print(
@@ -88,14 +91,18 @@ def outcomes(findings: Sequence[ToldFinding]) -> Table:
 
 
 def repaired(findings: Sequence[ToldFinding]) -> Table:
-    """The rows that were written, and what in them."""
+    """The rows that were written, and what in them; what differs there still, where something does."""
+    written = [finding for finding in findings if finding.outcome == Outcome.REPAIRED]
     table = Table()
     table.add_column("class", overflow="fold")
     table.add_column("of", overflow="fold")
     table.add_column("set", overflow="fold", style=_COLOURS[Outcome.REPAIRED])
-    for finding in findings:
-        if finding.outcome == Outcome.REPAIRED:
-            table.add_row(text(finding.drift_class), text(finding.subject), text(sorted(finding.columns)))
+    in_part = any(finding.left for finding in written)
+    if in_part:
+        table.add_column("left as it was", overflow="fold", style=_COLOURS[Outcome.REPORTED])
+    for finding in written:
+        cells = (finding.drift_class, finding.subject, finding.written, *([list(finding.left)] if in_part else ()))
+        table.add_row(*map(text, cells))
     return table
 
 

@@ -107,7 +107,7 @@ async def _apply(one: Session, changes: Sequence[Change]) -> list[Finding]:
         return list(decided.findings)
     context.say(f"writing {len(decided.to_write)} rows")
     written = await repair.repair(context, decided.to_write, journal=Journal(context.chain, this.run_id))
-    await sightings.over(context.chain, [finding for finding in written if finding.outcome is Outcome.REPAIRED])
+    await sightings.over(context.chain, [finding for finding in written if finding.is_over])
     outcome = {finding.identity: finding for finding in written}
     return [outcome.get(finding.identity, finding) for finding in decided.findings]
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import metrics
 from sweeper import classes, records, sightings
-from sweeper.model import Finding, Outcome
+from sweeper.model import Finding
 from sweeper.records import Success
 from sweeper.report import Extent, Mode, Report, RunStatus
 from sweeper.sightings import Standing
@@ -119,8 +119,8 @@ def _measure_standing(standing: Standing, *, but: Collection[str] = ()) -> None:
 
 
 def _age(report: Report) -> float:
-    """Of the oldest finding that is still there; one without a time of its own was first seen by this run."""
-    left = [_first_seen(one) or report.started_at for one in report.findings if one.outcome is not Outcome.REPAIRED]
+    """Of the oldest finding that is still there, if only in part; one without a time of its own was first seen by this run."""
+    left = [_first_seen(one) or report.started_at for one in report.findings if not one.is_over]
     return max(0.0, (report.finished_at - min(left)).total_seconds()) if left else 0.0
 
 

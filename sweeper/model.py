@@ -95,6 +95,18 @@ class Finding:
     def can_be_written(self) -> bool:
         return bool(self.update) or self.insert is not None
 
+    @property
+    def left(self) -> tuple[str, ...]:
+        """Of a row that was repaired the compared columns that were not written, and so differ still."""
+        if self.outcome is not Outcome.REPAIRED or not self.update:
+            return ()
+        return tuple(name for name in self.columns if name not in self.update)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the row was repaired, and all of it agrees now."""
+        return self.outcome is Outcome.REPAIRED and not self.left
+
     def with_evidence(self, **more: Any) -> "Finding":
         """The finding with further evidence."""
         return replace(self, evidence={**self.evidence, **more})

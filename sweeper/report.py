@@ -128,6 +128,7 @@ class Report:
             "drift": dict(sorted(drift.items())),
             "findings": [_finding_json(finding) for finding in self.findings],
             "repaired": self.count(Outcome.REPAIRED),
+            "repaired_in_part": sum(bool(finding.left) for finding in self.findings),
             "skipped_changed": self.count(Outcome.SKIPPED_CHANGED),
             "proposed": self.count(Outcome.PROPOSED),
             "reported": self.count(Outcome.REPORTED),
@@ -157,6 +158,7 @@ def _finding_json(finding: Finding) -> dict[str, Any]:
             name: {"app": json_value(both.app), "chain": json_value(both.chain)}
             for name, both in finding.columns.items()
         },
+        "left": list(finding.left),
         "words": finding.words,
         "evidence": json_value(finding.evidence),
         "action": finding.action.value,

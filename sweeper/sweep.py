@@ -15,7 +15,7 @@ from shared.settings import EngineSettings
 from sweeper import changed, flapping, observe, plan, recovery, repair, runs, session, settling, sightings, spotting
 from sweeper.context import Context, Since, Subject
 from sweeper.journal import Journal
-from sweeper.model import Finding, Outcome
+from sweeper.model import Finding
 from sweeper.plan_origin import PlanTo
 from sweeper.report import Extent, Mode, Report, RunStatus
 from sweeper.session import OnRequest, Progress, Session
@@ -81,7 +81,7 @@ async def _sweep(one: Session) -> list[Finding]:
         return list(planned.findings)
     context.say(f"repairing {len(to_write)} rows")
     done = await repair.repair(context, to_write, journal=Journal(context.chain, this.run_id))
-    await sightings.over(context.chain, [finding for finding in done if finding.outcome is Outcome.REPAIRED])
+    await sightings.over(context.chain, [finding for finding in done if finding.is_over])
     outcome = {finding.identity: finding for finding in done}
     return [outcome.get(finding.identity, finding) for finding in planned.findings]
 

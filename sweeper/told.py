@@ -37,7 +37,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToldFinding:
-    """One finding; `columns` has both sides, as JSON values."""
+    """One finding; `columns` has both sides, as JSON values, `left` those of a repaired row that were not written."""
 
     drift_class: str
     table: str
@@ -48,6 +48,7 @@ class ToldFinding:
     evidence: Mapping[str, Any]
     action: str
     outcome: str
+    left: Sequence[str] = ()
     undoing: bool = False
 
     @property
@@ -58,12 +59,25 @@ class ToldFinding:
     @property
     def done(self) -> str:
         """What was done about it, and why not more."""
-        return words.done(self.outcome, self.action, undoing=self.undoing)
+        return words.done(self.outcome, self.action, undoing=self.undoing, left=self.left)
+
+    @property
+    def label(self) -> str:
+        """The outcome in a word or two."""
+        return words.IN_PART if self.left else words.label(self.outcome)
+
+    @property
+    def written(self) -> list[str]:
+        """The columns that were set, of those that differed."""
+        return sorted(self.columns.keys() - set(self.left)) if self.outcome == Outcome.REPAIRED else []
 
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """One run. `total`: all findings, of which a capped report holds but the first."""
+    """One run. `total`: all findings, of which a capped report holds but the first.
+
+    `repaired_in_part`: how many of the repaired rows differ still, in columns that were not written.
+    """
 
     run_id: str
     mode: str
@@ -78,6 +92,7 @@ class Told:
     findings: Sequence[ToldFinding]
     total: int
     outcomes: Mapping[str, int]
+    repaired_in_part: int
     canary: bool | None
     database_load: Mapping[str, Any]
     reasons: Sequence[str]
@@ -96,7 +111,12 @@ class Told:
     def tone(self) -> Tone:
         if self.status != RunStatus.COMPLETE or self.outcomes.get(Outcome.FAILED):
             return Tone.BAD
-        return Tone.ATTENTION if self.total > self.outcomes.get(Outcome.REPAIRED, 0) else Tone.GOOD
+        return Tone.ATTENTION if self.total > self._agreeing else Tone.GOOD
+
+    @property
+    def _agreeing(self) -> int:
+        """How many of the findings agree now."""
+        return self.outcomes.get(Outcome.REPAIRED, 0) - self.repaired_in_part
 
     @property
     def verdict(self) -> str:
@@ -109,10 +129,11 @@ class Told:
             return f"Taken back: {self.outcomes.get(Outcome.REPAIRED, 0):,} of {words.count(self.total, 'row')}."
         if not self.total:
             return "Clean: the app says what the chain says."
-        rows, repaired = words.count(self.total, "row"), self.outcomes.get(Outcome.REPAIRED, 0)
-        if repaired == self.total:
-            return f"Repaired: {rows} had drifted, and now {'says' if repaired == 1 else 'say'} what the chain says."
-        return f"{rows} {'differs' if self.total == 1 else 'differ'}: {words.shares(self.outcomes)}."
+        rows, one = words.count(self.total, "row"), self.total == 1
+        if self._agreeing == self.total:
+            return f"Repaired: {rows} had drifted, and now {'says' if one else 'say'} what the chain says."
+        shares = words.shares(self.outcomes, in_part=self.repaired_in_part)
+        return f"{rows} {'differs' if one else 'differ'}: {shares}."
 
     def by_class(self) -> dict[str, list[ToldFinding]]:
         """The findings in the order of the classes."""
@@ -136,6 +157,11 @@ class Told:
         if reported := self.outcomes.get(Outcome.REPORTED, 0):
             yield Step(
                 f"{words.count(reported, 'finding')} cannot be mended by a rule, or may not: a person has to decide."
+            )
+        if in_part := self.repaired_in_part:
+            yield Step(
+                f"Of {words.count(in_part, 'repaired row')} some columns differ still, which no rule may write: "
+                "a person has to decide."
             )
         if unproven := self.outcomes.get(Outcome.UNKNOWN, 0):
             yield Step(
@@ -178,6 +204,7 @@ def read(report: Mapping[str, Any]) -> Told:
         findings=findings,
         total=report.get("findings_total") or max(sum(drift.values()), len(findings)),
         outcomes={outcome.value: report.get(outcome.value, held[outcome.value]) for outcome in Outcome},
+        repaired_in_part=report.get("repaired_in_part", sum(bool(one.left) for one in findings)),
         canary=report.get("canary"),
         database_load=report.get("database_load") or {},
         reasons=report.get("reasons") or (),
@@ -197,5 +224,6 @@ def _finding(one: Mapping[str, Any], *, undoing: bool) -> ToldFinding:
         evidence=one.get("evidence") or {},
         action=one.get("action", ""),
         outcome=one.get("outcome", ""),
+        left=one.get("left") or (),
         undoing=undoing,
     )

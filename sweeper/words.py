@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,6 +30,7 @@ _UNDONE = {
 }
 """Of an undo, where the words differ."""
 
+IN_PART = "repaired in part"
 _TOLD = {
     Outcome.REPAIRED: "repaired",
     Outcome.PROPOSED: "to be approved",
@@ -40,13 +41,17 @@ _TOLD = {
 }
 
 
-def shares(outcomes: Mapping[str, int]) -> str:
-    """How many came to what, in words."""
-    return listed([f"{outcomes[one]:,} {words}" for one, words in _TOLD.items() if outcomes.get(one)])
+def shares(outcomes: Mapping[str, int], *, in_part: int = 0) -> str:
+    """How many came to what, in words; `in_part` of the repaired ones are so in part."""
+    counts = [(outcomes.get(one, 0), words) for one, words in _TOLD.items()]
+    counts[0:1] = [(counts[0][0] - in_part, counts[0][1]), (in_part, IN_PART)]
+    return listed([f"{number:,} {words}" for number, words in counts if number])
 
 
-def done(outcome: str, action: str, *, undoing: bool = False) -> str:
-    """What was done about a finding, and why not more."""
+def done(outcome: str, action: str, *, undoing: bool = False, left: Sequence[str] = ()) -> str:
+    """What was done about a finding, and why not more; `left` are the columns that a repair did not write."""
+    if left:
+        return f"{IN_PART}: {listed(list(left))} {'stays as it is' if len(left) == 1 else 'stay as they are'}"
     if undoing and outcome in _UNDONE:
         return _UNDONE[Outcome(outcome)]
     if outcome == Outcome.PROPOSED and action == Policy.REPAIR:

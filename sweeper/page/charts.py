@@ -73,7 +73,8 @@ def _done(report: Told) -> dict[str, str]:
     counts: dict[str, Counter[str]] = {name: Counter() for name in report.by_class()}
     for finding in report.findings:
         counts[finding.drift_class][finding.outcome] += 1
-    return {name: words.shares(of) for name, of in counts.items()}
+    in_part = Counter(finding.drift_class for finding in report.findings if finding.left)
+    return {name: words.shares(of, in_part=in_part[name]) for name, of in counts.items()}
 
 
 def bars(name: str, history: Sequence[Point], counts: Mapping[UUID, int], *, this: str) -> Markup:

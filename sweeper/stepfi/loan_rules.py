@@ -221,10 +221,12 @@ def _repair(
     owned = loan_values.owned_differences(case, around)
     terms = loan_values.mismatched_terms(case, around)
     own_scale = not terms and loan_values.is_scale_known(expected)
+    columns = terms | owned
     update: dict[str, Value] = {
         column: both.chain for column, both in owned.items() if own_scale or column != "remaining_balance"
     }
     if update:
+        words += loan_values.rest([column for column in columns if column not in update], terms)
         update["updated_at"] = around.now
     return Finding(
         drift_class=drift_class,
@@ -232,7 +234,7 @@ def _repair(
         row_id=str(row["id"]),
         entity=f"loan:{expected['loan_id']}",
         words=words,
-        columns=terms | owned,
+        columns=columns,
         evidence={"known_at": expected["position"], **(evidence or {})},
         update=update,
         guard={column: row[column] for column in _GUARDED},

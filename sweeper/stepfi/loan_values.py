@@ -6,6 +6,7 @@ compared             user_wallet, amount, guarantee, the vendor: never written
 the app's own        everything else
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -14,6 +15,7 @@ from shared.stepfi import amounts
 from sweeper.comparison import Case
 from sweeper.model import Both, Row, Value
 from sweeper.stepfi.loan_links import Links
+from sweeper.words import listed
 
 WRITES = frozenset(
     {"loan_id", "status", "remaining_balance", "completed_at", "defaulted_at", "vendor_id", "updated_at"}
@@ -91,6 +93,12 @@ def mismatched_terms(case: Case, around: Surroundings) -> dict[str, Both]:
 def is_scale_known(expected: Row) -> bool:
     """Whether the loan's own amounts are known: without them a row of another scale cannot be told from one of this."""
     return expected["amount"] is not None and expected["guarantee"] is not None
+
+
+def rest(left: Sequence[str], terms: Mapping[str, Both]) -> str:
+    """A further sentence on a repair that leaves a part of what differs: an amount of another scale is nobody's to write."""
+    why = "the terms are not the chain's" if terms else "the terms on chain are not known"
+    return f" A repair leaves {listed(list(left))} alone: {why}." if left else ""
 
 
 def new_row(case: Case, around: Surroundings) -> dict[str, Value] | None:

@@ -52,6 +52,12 @@ def edited(path: Path, edit: Callable[[Plan], object]) -> str:
     return str(copy)
 
 
+def scaled(path: Path) -> str:
+    """The row that is of another scale besides."""
+    (row_id,) = (one["row_id"] for one in told(path)["changes"] if "A repair leaves amount" in one["words"])
+    return str(row_id)
+
+
 def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
@@ -210,7 +216,8 @@ async def test_a_row_that_is_somebody_else_s_by_now_is_left_and_stops_nothing(wo
 
 async def test_a_narrowed_plan_writes_only_what_it_names(world: World, path: Path) -> None:
     plan = told(path)
-    wanted = next(one for one in plan["changes"] if one["table"] == "loans" and one["policy"] == "repair")
+    repairs = [one for one in plan["changes"] if one["table"] == "loans" and one["policy"] == "repair"]
+    wanted = next(one for one in repairs if one["row_id"] != scaled(path))
     before = await world.dump()
     ended = await world.run(
         "apply", "--json", edited(path, lambda plan: plan["select"].update(rows=[wanted["row_id"]]))
@@ -231,6 +238,15 @@ async def test_all_of_it_is_written_proposals_too_and_a_second_time_nothing(worl
     assert all(one["outcome"] == "failed" and one["evidence"]["reason"] for one in left), left
     assert first.json["repaired"] == count - 1 - len(left)
     assert {one["class"] for one in first.json["findings"]} >= {"missing_row", "stale_status"}
+    in_part = {one["row_id"]: one["left"] for one in first.json["findings"] if one["left"]}
+    assert {*in_part} == {scaled(path)}
+    assert {"amount", "guarantee"} <= {*in_part[scaled(path)]}
+    assert first.json["repaired_in_part"] == 1
+    there = await world.own(
+        "SELECT row_id, is_there FROM recon.drift WHERE row_id IS NOT NULL AND table_name = 'loans'"
+    )
+    repaired = {one["row_id"] for one in first.json["findings"] if one["outcome"] == "repaired"}
+    assert {row_id for row_id, is_there in there if is_there and row_id in repaired} == {scaled(path)}
     before = await world.dump()
     again = await world.run("apply", "--json", str(path))
     assert "1 changes of loans are done already: the rows hold what the plan sets" in again.json["notes"]

@@ -13,7 +13,7 @@ from shared import metrics
 from sweeper import classes, gauges
 from sweeper.context import Compared
 from sweeper.gauges import Known
-from sweeper.model import Finding, Outcome
+from sweeper.model import Both, Finding, Outcome
 from sweeper.records import Success
 from sweeper.report import Extent, Mode, Report, RunStatus
 from sweeper.sightings import Standing
@@ -21,6 +21,13 @@ from sweeper.sightings import Standing
 END = datetime(2026, 3, 4, 3, 2, tzinfo=UTC)
 AGES = {"loans": 7200.0, "vendors": 0.0}
 FOUND = Finding(drift_class="stale_value", table="loans", row_id="1", entity=None, words="")
+
+IN_PART = replace(
+    FOUND,
+    columns={"status": Both("active", "completed"), "amount": Both(1, 100)},
+    update={"status": "completed"},
+    outcome=Outcome.REPAIRED,
+)
 
 
 def report(*findings: Finding, **changes: Any) -> Report:
@@ -87,6 +94,7 @@ def test_that_there_never_was_a_success_is_another_thing_than_not_to_know_of_any
     [
         ([], 0),
         ([replace(FOUND, outcome=Outcome.REPAIRED).with_evidence(first_seen=END - timedelta(days=9))], 0),
+        ([IN_PART.with_evidence(first_seen=END - timedelta(days=9))], 9 * 86_400),
         ([FOUND], 120),
         ([FOUND.with_evidence(first_seen=END - timedelta(hours=1)), FOUND], 3600),
         ([FOUND.with_evidence(first_seen=(END - timedelta(hours=2)).isoformat())], 7200),

@@ -1,5 +1,6 @@
 """The rules of `loans`: one class a drift, which one wins, what would be written, and all that must not be."""
 
+from dataclasses import replace
 from datetime import timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from shared.stepfi import statuses
 from sweeper import classes
-from sweeper.model import Both, Finding
+from sweeper.model import Both, Finding, Outcome
 from sweeper.stepfi import loan_rules
 from sweeper.stepfi.loan_rules import is_provisional, is_real_id
 from tests.unit.sweeper.loan_cases import (
@@ -257,6 +258,27 @@ class TestTerms:
         assert finding.drift_class == "stale_status"
         assert finding.update == {"status": "completed", "completed_at": DONE, "updated_at": NOW}
         assert {"amount", "remaining_balance"} <= set(finding.columns)
+        assert finding.words.endswith(
+            " A repair leaves amount, loan_amount and remaining_balance alone: the terms are not the chain's."
+        )
+        assert finding.left == ()
+        repaired = replace(finding, outcome=Outcome.REPAIRED)
+        assert repaired.left == ("amount", "loan_amount", "remaining_balance")
+        assert not repaired.is_over
+
+    def test_a_balance_that_is_left_for_want_of_the_terms_is_said(self) -> None:
+        """The row may be of another scale: that cannot be told before the loan's own amounts are known."""
+        paid = expected(
+            status="completed", chain_status="Paid", amount=None, guarantee=None, remaining_balance=Decimal(0)
+        )
+        finding = the(found(case(row(), paid)))
+        assert finding.words.endswith(" A repair leaves remaining_balance alone: the terms on chain are not known.")
+        assert replace(finding, outcome=Outcome.REPAIRED).left == ("remaining_balance",)
+
+    def test_a_repair_of_all_that_differs_leaves_nothing(self) -> None:
+        finding = the(found(case(row(), expected(status="completed", chain_status="Paid"))))
+        assert "leaves" not in finding.words
+        assert replace(finding, outcome=Outcome.REPAIRED).is_over
 
     def test_of_a_mismatch_times_may_be_written_alone(self) -> None:
         paid = expected(status="completed", chain_status="Paid", completed_at=DONE, amount=Decimal(1))

@@ -71,6 +71,12 @@ def test_a_clean_run_is_clean_and_well_formed() -> None:
     assert 'id="filter"' not in html
 
 
+def test_what_a_repair_left_is_on_the_page() -> None:
+    said = words(build(stored_reports.report([stored_reports.finding(left=["defaulted_at"])])))
+    assert "1 row differs: 1 repaired in part." in said
+    assert "repaired in part: defaulted_at stays as it is" in said
+
+
 def test_the_page_asks_for_nothing_and_runs_its_own_script_alone() -> None:
     html = build(stored_reports.report([stored_reports.finding()]))
     elements = Elements(html)

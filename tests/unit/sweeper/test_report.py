@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -9,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from shared.settings import Policy
-from sweeper.model import Answer, Finding, Outcome
+from sweeper.model import Answer, Both, Finding, Outcome
 from sweeper.report import ExitCode, Extent, Mode, Report, RunStatus, SpotCoverage
 
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
@@ -55,6 +56,16 @@ def test_what_policy_would_mend_and_is_still_there_is_drift(action: Policy, outc
     """Reported, though policy would write it, is a row that flaps."""
     assert report([finding(action, outcome)]).exit_code(strict=False) is code
     assert report([finding(action, outcome)]).exit_code(strict=True) is ExitCode.DRIFT
+
+
+def test_what_a_repair_did_not_write_is_left_in_the_report() -> None:
+    columns = {"amount": Both(1, 100), "status": Both("active", "completed")}
+    one = replace(finding(Policy.REPAIR, Outcome.REPAIRED), columns=columns, update={"status": "completed"})
+    inserted = replace(finding(Policy.REPAIR, Outcome.REPAIRED), row_id=None, insert={"status": "completed"})
+    proposed = replace(one, outcome=Outcome.PROPOSED)
+    told = report([one, inserted, proposed]).to_json()
+    assert [each["left"] for each in told["findings"]] == [["amount"], [], []]
+    assert (told["repaired"], told["repaired_in_part"]) == (2, 1)
 
 
 def test_how_far_the_spot_checks_are_is_told_by_table() -> None:

@@ -72,6 +72,16 @@ def test_a_report_comes_back_whole() -> None:
             "attention",
             "2 rows differ: 1 repaired and 1 left to people.",
         ),
+        (
+            stored_reports.report([stored_reports.finding(), stored_reports.finding(2, left=["amount"])]),
+            "attention",
+            "2 rows differ: 1 repaired and 1 repaired in part.",
+        ),
+        (
+            stored_reports.report([stored_reports.finding(left=["amount"])], repaired_in_part=1),
+            "attention",
+            "1 row differs: 1 repaired in part.",
+        ),
         (stored_reports.report([stored_reports.finding(outcome="failed")]), "bad", "1 row differs: 1 failed."),
         (
             stored_reports.report(status="incomplete", reasons=["a.", "b"]),
@@ -89,6 +99,42 @@ def test_a_report_comes_back_whole() -> None:
 def test_a_run_in_one_sentence(stored: dict[str, object], tone: str, verdict: str) -> None:
     one = told.read(stored)
     assert (one.tone, one.verdict) == (tone, verdict)
+
+
+def test_what_a_repair_left_is_told_apart_from_what_it_wrote() -> None:
+    both = {"app": "1", "chain": "2"}
+    stored = stored_reports.report(
+        [
+            stored_reports.finding(
+                columns={"status": both, "amount": both, "guarantee": both}, left=["amount", "guarantee"]
+            ),
+            stored_reports.finding(2),
+        ]
+    )
+    report = told.read(stored)
+    one, other = report.findings
+    assert (one.written, one.left) == (["status"], ["amount", "guarantee"])
+    assert (one.done, one.label) == (
+        "repaired in part: amount and guarantee stay as they are",
+        "repaired in part",
+    )
+    assert (other.written, other.done, other.label) == (["defaulted_at", "status"], "repaired", "repaired")
+    assert words.done("repaired", "repair", left=["amount"]) == "repaired in part: amount stays as it is"
+    assert any("Of 1 repaired row some columns differ still" in step.words for step in report.next_steps())
+    assert report.more == {}
+    console = Console(file=io.StringIO(), width=120)
+    with console.capture() as captured:
+        console.print(terminal_report.repaired(report.findings))
+        terminal_report.show(report, console=console)
+    said = captured.get()
+    assert "left as it was" in said
+    assert "repaired in part: amount and guarantee stay as they are" in said
+    assert "2 findings: 1 repaired in part, 1 repaired." in said
+
+
+def test_a_report_of_before_repairs_told_what_they_left_is_read_as_it_was() -> None:
+    (one,) = told.read(stored_reports.report([stored_reports.finding()])).findings
+    assert (one.left, one.label) == ((), "repaired")
 
 
 def test_classes_stand_in_their_order_and_strange_ones_last() -> None:
