@@ -95,6 +95,7 @@ async def _apply(one: Session, changes: Sequence[Change]) -> list[Finding]:
     if this.reasons or not changes:
         return planned
     findings: list[Finding] = []
+    context.begin_look()
     for subject in one.chosen:
         findings += await _find_anew(
             context, subject, [one for one in changes if one.table == subject.table], this.notes

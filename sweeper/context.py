@@ -33,7 +33,7 @@ class Context:
     """One sweep's surroundings.
 
     chain    chaintrue's own database          app    the application's
-    rpc      the chain itself                  now    what the intents set `updated_at` to
+    rpc      the chain itself                  now    of the look that counts: what the intents set `updated_at` to
     lock     asked before each batch that is written
     paces    how much of each database the run may take    canaries   by table, whether the scan found its canary
     resumed  tables whose scan went on with hashes of an earlier run
@@ -57,6 +57,13 @@ class Context:
     resumed: list[str] = field(default_factory=list)
     paces: Mapping[str, Pace] = field(default_factory=lambda: {"app": Pace(), "chain": Pace()})
     say: Callable[[str], None] = lambda _: None
+
+    def begin_look(self) -> None:
+        """What is found from here on is written with the time of now, and no longer with that of an earlier look.
+
+        A row may be written by others while a scan goes on or a difference settles: what replaces it must not look older.
+        """
+        self.now = datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,12 +3,19 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 
+from shared import pg_times
 from shared.settings import Policy, Sweep
 from sweeper import classes
 from sweeper.context import Compared
 from sweeper.model import FLAPPING, Answer, Finding, Outcome
+
+_WRITTEN_AT = "updated_at"
+"""What every repair sets to the time of its writing; another column that gets the same time goes with it."""
+_TICK = timedelta(microseconds=1)
+"""PostgreSQL knows no shorter one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +34,8 @@ class Plan:
         """The findings that a repairing run writes: none at all when a limit was passed."""
         if self.refused:
             return ()
-        return tuple(one for one in self.findings if _is_planned(one) or (self.reviewed and _is_proposed(one)))
+        chosen = (one for one in self.findings if _is_planned(one) or (self.reviewed and _is_proposed(one)))
+        return tuple(_behind_what_it_replaces(one) for one in chosen)
 
 
 def make(findings: Sequence[Finding], *, settings: Sweep, compared: Mapping[str, Compared]) -> Plan:
@@ -65,6 +73,22 @@ def _is_planned(finding: Finding) -> bool:
 
 def _is_proposed(finding: Finding) -> bool:
     return finding.action is Policy.PROPOSE and finding.outcome is Outcome.PROPOSED
+
+
+def _behind_what_it_replaces(finding: Finding) -> Finding:
+    """The finding with its times of writing behind those that they replace.
+
+    The application's clock may be ahead of ours, and whoever asks for what changed behind a moment has to see the repair.
+    """
+    at = finding.update.get(_WRITTEN_AT)
+    if not isinstance(at, datetime):
+        return finding
+    touched = {name for name, value in finding.update.items() if value == at}
+    before = (value for name, value in finding.guard.items() if name in touched and isinstance(value, datetime))
+    latest = max(before, default=None)
+    if latest is None or latest < at or latest == pg_times.LAST:  # nothing is behind that one
+        return finding
+    return replace(finding, update={**finding.update, **dict.fromkeys(touched, latest + _TICK)})
 
 
 def _too_many(count: int, settings: Sweep) -> tuple[str, ...]:

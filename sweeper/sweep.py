@@ -150,6 +150,7 @@ async def _settle(one: Session, found: dict[str, list[Finding]], *, is_whole: bo
         context.say(f"{len(every)} rows differ: looking again in {left:.0f} s")
         await asyncio.sleep(min(left, 1.0))
     subjects = [subject for subject in one.chosen if found.get(subject.table)]
+    context.begin_look()
     again = [finding for subject in subjects for finding in await subject.look_again(context, found[subject.table])]
     second = await sightings.note(context.chain, again, looked_at=map(sightings.place, every))
     counted = settling.settled(first, second, again, watermark=await _watermark(context))

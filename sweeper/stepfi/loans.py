@@ -57,6 +57,7 @@ class Loans(Comparison[Surroundings]):
     def __init__(self, settings: Stepfi) -> None:
         self._settings = settings
         self._contract = settings.creditline or ""
+        self.grace_seconds = settings.insert_grace_seconds
 
     def app_query(self, _: Context) -> str:
         return _APP

@@ -78,7 +78,7 @@ def found(case: Case, fate: Fate, table: AppTable, *, now: datetime) -> Finding:
         if not update:
             return replace(finding, outcome=Outcome.UNKNOWN)
         relied_on = dict.fromkeys(_relied_on(case, fate))
-        return as_now(replace(finding, update={**update, **_touched(table, now)}, guard=relied_on), case, table)
+        return as_now(replace(finding, update=update, guard=relied_on), case, table, now=now)
     # That rows are several, or that a word is none, needs no answer of the chain.
     finding = replace(finding, answer=fate.answer if update else None)
     if finding.drift_class == STALE:
@@ -139,14 +139,14 @@ def _columns(row: Row, update: Mapping[str, Value]) -> dict[str, Both]:
     return {name: Both(row[name], value) for name, value in update.items() if row[name] != value}
 
 
-def as_now(finding: Finding, case: Case, table: AppTable) -> Finding:
-    """The finding with what the row holds now: what differs, and what an update relies on."""
+def as_now(finding: Finding, case: Case, table: AppTable, *, now: datetime) -> Finding:
+    """The finding with what the row holds now: what differs, what an update relies on, and the time of this look."""
     guard = {name: case.row[name] for name in finding.guard if table.has(name)}
     if not finding.update:
         wanted = {name: one.chain for name, one in finding.columns.items()}
         return replace(finding, columns={name: Both(case.row[name], value) for name, value in wanted.items()})
     wanted = {name: value for name, value in finding.update.items() if name != "updated_at"}
-    return replace(finding, columns=_columns(case.row, wanted), guard=guard)
+    return replace(finding, columns=_columns(case.row, wanted), guard=guard, update={**wanted, **_touched(table, now)})
 
 
 def in_motion(finding: Finding, case: Case, drift_class: str) -> Finding:

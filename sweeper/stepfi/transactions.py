@@ -70,7 +70,7 @@ class Transactions:
         What the chain said is for ever, so it is not asked again; it was said of the hashes that the row held then. A row that
         holds others by now is another difference, of which nothing is known that could be written.
         """
-        of_row = {finding.row_id: finding for finding in findings}
+        table, of_row = context.tables[self.table], {finding.row_id: finding for finding in findings}
         ids = [row_id for row_id in of_row if row_id is not None]
         again: list[Finding] = []
         for start in range(0, len(ids), PAGE_ROWS):
@@ -80,7 +80,7 @@ class Transactions:
                 if case.drift_class is None:
                     continue
                 if (case.drift_class, case.rests_on) == (finding.drift_class, finding.rests_on):
-                    again.append(transaction_findings.as_now(finding, case, context.tables[self.table]))
+                    again.append(transaction_findings.as_now(finding, case, table, now=context.now))
                 else:
                     again.append(transaction_findings.in_motion(finding, case, case.drift_class))
         return again

@@ -1,6 +1,7 @@
 """What a sweep remembers of the sweeps before it: how long a row drifts, and that it was repaired again and again."""
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -53,6 +54,22 @@ async def test_what_an_earlier_run_saw_need_not_be_waited_for(mirror: World) -> 
     assert (await mirror.own("SELECT count(*) FROM recon.drift WHERE is_there"))[0][0] == 0
     clean = await mirror.run("sweep", "--json", "--strict", **HOUR)
     assert (clean.code, clean.json["findings"]) == (0, [])
+
+
+@pytest.mark.parametrize("ahead", ["0 s", "1 h"], ids=["one clock", "the app's clock is ahead"])
+async def test_a_repair_is_younger_than_the_wait_before_it_and_than_what_it_replaces(mirror: World, ahead: str) -> None:
+    row_id = await break_a_loan(mirror)
+    connection = await asyncpg.connect(mirror.app_url)
+    try:
+        query = f"UPDATE loans SET updated_at = now() + interval '{ahead}' WHERE id = $1 RETURNING updated_at"
+        before = await connection.fetchval(query, row_id)
+        ended = await mirror.run("sweep", "--repair", "--json", CHAINTRUE_SWEEP__SETTLE_SECONDS="2")
+        assert (ended.code, ended.json["repaired"]) == (0, 1), ended.stderr
+        after = await connection.fetchval("SELECT updated_at FROM loans WHERE id = $1", row_id)
+    finally:
+        await connection.close()
+    assert after > before
+    assert after >= datetime.fromisoformat(ended.json["started_at"]) + timedelta(seconds=2)
 
 
 async def test_a_row_that_somebody_writes_back_each_time_is_left_alone_and_remains(mirror: World) -> None:

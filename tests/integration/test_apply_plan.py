@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, cast
 
@@ -29,7 +30,10 @@ class Loans:
     row_key: str = "loan_id"
 
     async def examine(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:  # noqa: ARG002 - the protocol's
-        return self.now
+        """What is to be written gets the time of this look, as the rules do it."""
+        return [
+            replace(one, update={**one.update, "updated_at": context.now}) if one.update else one for one in self.now
+        ]
 
     async def confirm(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:  # noqa: ARG002 - the protocol's
         return list(findings)
@@ -82,6 +86,15 @@ async def test_a_row_that_nothing_can_be_written_for_any_more_is_left_and_the_ot
     assert outcomes == {gone_on.row_id: "skipped_changed", still.row_id: "repaired"}
     assert notes == []
     assert (await app.row(gone_on.row_id or ""))["status"] == "active"
+
+
+async def test_what_is_written_has_the_time_of_the_look_that_found_it_anew(app: App) -> None:
+    """A plan, and the run that applies it, may be older than what the row holds by now."""
+    finding = await app.finding(await app.loan(), status="completed")
+    planned, before = changes(finding), datetime.now(UTC)
+    assert finding.row_id is not None
+    assert (await applied(app, planned, [finding]))[0] == {finding.row_id: "repaired"}
+    assert before <= (await app.row(finding.row_id))["updated_at"] <= datetime.now(UTC)
 
 
 async def test_a_second_time_there_is_nothing_to_do_about_a_row_of_another_scale(app: App) -> None:

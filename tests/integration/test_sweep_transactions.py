@@ -46,6 +46,18 @@ async def test_every_injection_is_found_with_its_outcome_and_nothing_else(app: A
     assert context.chain_was_asked
 
 
+async def test_the_second_look_brings_its_own_time(app: App) -> None:
+    await app.inject("pending_though_succeeded")
+    async with node() as net, asking(net) as client:
+        context = await app.context(client)
+        (first,) = await app.survey(context)
+        assert first.update["updated_at"] == context.now
+        context.begin_look()
+        (second,) = await app.subject.look_again(context, [first])
+    assert second.update == {**first.update, "updated_at": context.now}
+    assert second.update != first.update
+
+
 async def test_what_a_repair_writes_is_the_chain_s_and_nothing_more(app: App) -> None:
     true = rows.build(truth())["transactions"]
     planned = await app.inject(*PENDING)

@@ -1,5 +1,6 @@
 """What may be done: the policy of class and table, the chain's answer, and the limits under which nothing is written."""
 
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -36,6 +37,39 @@ def planned(*findings: Finding, app_rows: int = 100, **settings: Any) -> plan.Pl
 def decided(one: Finding, **settings: Any) -> tuple[Policy, Outcome]:
     (found,) = planned(one, **settings).findings
     return found.action, found.outcome
+
+
+class TestTimesOfWriting:
+    NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
+
+    def written(self, update: dict[str, Any], guard: dict[str, Any]) -> dict[str, Any]:
+        (one,) = planned(finding(update=update, guard=guard)).to_write
+        return dict(one.update)
+
+    def test_they_are_behind_what_they_replace_though_the_application_s_clock_is_ahead(self) -> None:
+        ahead = self.NOW + timedelta(minutes=3)
+        update = {
+            "score": 3,
+            "synced_at": self.NOW,
+            "updated_at": self.NOW,
+            "completed_at": self.NOW - timedelta(days=1),
+        }
+        for guard in (
+            {"updated_at": ahead, "synced_at": None},
+            {"updated_at": None, "synced_at": ahead},
+            {"updated_at": ahead.replace(tzinfo=None), "synced_at": self.NOW},
+            {"updated_at": ahead.astimezone(timezone(timedelta(hours=-4)))},
+        ):
+            moment = ahead + timedelta(microseconds=1)
+            assert self.written(update, guard) == {**update, "updated_at": moment, "synced_at": moment}
+        assert self.written(update, {"updated_at": self.NOW})["updated_at"] == self.NOW + timedelta(microseconds=1)
+
+    @pytest.mark.parametrize("before", [None, NOW - timedelta(microseconds=1), datetime.max.replace(tzinfo=UTC)])
+    def test_they_stay_as_they_were_chosen_otherwise(self, before: datetime | None) -> None:
+        update = {"status": "active", "updated_at": self.NOW}
+        ahead = self.NOW + timedelta(days=1)
+        assert self.written(update, {"status": "x", "updated_at": before, "created_at": ahead}) == update
+        assert self.written({"status": "active"}, {"updated_at": ahead}) == {"status": "active"}
 
 
 class TestClasses:
