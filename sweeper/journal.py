@@ -23,6 +23,8 @@ _COLUMNS = (
     "run_id", "number", "table_name", "row_id", "entity", "class", "kind", "before", "after", "outcome", "recorded_at",
 )  # fmt: skip
 _PAGE = 2_000
+INTENDED = "intended"
+"""The outcome of a change of which it was not recorded what became of it."""
 
 _STATUS = text("SELECT status FROM recon.runs WHERE run_id = :run_id FOR SHARE")
 
@@ -104,7 +106,7 @@ class Journal:
                 kind,
                 orjson.dumps(before).decode(),
                 orjson.dumps(after).decode(),
-                "intended",
+                INTENDED,
                 now,
             )
             for number, finding, before, after in zip(

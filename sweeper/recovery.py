@@ -29,19 +29,28 @@ async def settle(context: Context) -> list[str]:
     notes: list[str] = []
     for run_id in await journal.unsettled(context.chain):
         counts: Counter[Outcome] = Counter()
-        try:
-            async for page in journal.changes(context.chain, run_id, outcome="intended"):
-                done = await _look(context, page)
-                await journal.settle(context.chain, run_id, done)
-                counts.update(one.outcome for one in done.values())
-        except (DBAPIError, OSError, TimeoutError, errors.SettingError) as error:
-            said = error.args[0] if isinstance(error, errors.ChaintrueError) else transient.words(error)
-            notes.append(f"run {run_id} died, and its last changes cannot be looked at yet: {said}")
+        why_not = None
+        async for page in journal.changes(context.chain, run_id, outcome=journal.INTENDED):
+            done, why_not = await look(context, page)
+            await journal.settle(context.chain, run_id, done)
+            counts.update(one.outcome for one in done.values())
+            if why_not is not None:
+                break
+        if why_not is not None:
+            notes.append(f"run {run_id} died, and its last changes cannot be looked at yet: {why_not}")
             continue
         if counts:
             found = ", ".join(f"{counts[outcome]} {said}" for outcome, said in _WORDS.items() if counts[outcome])
             notes.append(f"run {run_id} died in the middle of {counts.total()} changes; by the rows, {found}")
     return notes
+
+
+async def look(context: Context, changes: Sequence[Change]) -> tuple[dict[int, Done], str | None]:
+    """What the rows say, by the changes' numbers, and why they cannot be looked at now, where they cannot."""
+    try:
+        return await _look(context, changes), None
+    except (DBAPIError, OSError, TimeoutError, errors.SettingError) as error:
+        return {}, str(error.args[0]) if isinstance(error, errors.ChaintrueError) else transient.words(error)
 
 
 async def _look(context: Context, changes: Sequence[Change]) -> dict[int, Done]:

@@ -104,7 +104,8 @@ class Report:
             return ExitCode.ERROR
         if self.status is RunStatus.INCOMPLETE:
             return ExitCode.INCOMPLETE
-        if any(_remains(finding) for finding in self.findings) or (strict and self.findings):
+        unsure = self.mode is Mode.UNDO and self.count(Outcome.UNKNOWN) > 0  # rows that may not have been taken back
+        if unsure or any(_remains(finding) for finding in self.findings) or (strict and self.findings):
             return ExitCode.DRIFT
         return ExitCode.CLEAN
 

@@ -163,7 +163,10 @@ class Told:
                 f"Of {words.count(in_part, 'repaired row')} some columns differ still, which no rule may write: "
                 "a person has to decide."
             )
-        if unproven := self.outcomes.get(Outcome.UNKNOWN, 0):
+        unproven = self.outcomes.get(Outcome.UNKNOWN, 0)
+        if unproven and self.mode == Mode.UNDO:
+            yield Step(f"Whether {words.count(unproven, 'row')} was written is not known: a person has to look at it.")
+        elif unproven:
             yield Step(
                 f"Of {words.count(unproven, 'finding')} the chain proves nothing yet: the next sweep asks again."
             )

@@ -1,8 +1,8 @@
 """A run's updates, taken back: each row gets its before image again, but only where nobody touched the row since.
 
 Nobody did where the whole row is, to the byte, as the run left it. It is a run of its own, with a journal of its own: one that
-died is settled like any other, and can be undone itself. Inserts are listed and left: no row is ever deleted. The chain is not
-asked, for the rows and the journal say all.
+died is settled like any other, and can be undone itself. Inserts are listed and left: no row is ever deleted; so are changes of
+which it is not known whether they were written. The chain is not asked, for the rows and the journal say all.
 """
 
 from collections import defaultdict
@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from shared import database, errors
 from shared.settings import EngineSettings, Policy
-from sweeper import app_access, batches, journal, records, recovery, repair, row_images, runs, session
+from sweeper import app_access, batches, journal, records, recovery, repair, row_images, runs, session, undo_unsure
 from sweeper.batches import Seen
 from sweeper.context import Compared, Context, Subject
 from sweeper.journal import Change, Journal
@@ -89,8 +89,11 @@ async def _undo(one: Session, undone: UUID) -> list[Finding]:
                 shapes[change.table_name, *sorted(change.after)].append(change)
         for (table, *columns), changes in shapes.items():
             findings += await _put_back(context, table, columns, changes, undone, written, counts)
-    this.notes += _notes(undone, counts)
-    return findings
+    unsure = await undo_unsure.changes(context, undone)
+    counts.there += len(unsure.findings) + unsure.as_before
+    counts.already += unsure.as_before
+    this.notes += [*_notes(undone, counts), *unsure.notes]
+    return [*findings, *unsure.findings]
 
 
 async def _put_back(

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,13 +10,13 @@ from sqlalchemy import text
 
 from deploy import stack
 from shared import errors
-from sweeper import records, undo
+from sweeper import records, recovery, session, undo
 from sweeper.journal import Journal
-from sweeper.model import Finding, Outcome
-from sweeper.report import Extent, Mode
+from sweeper.model import Both, Finding, Outcome
+from sweeper.report import ExitCode, Extent, Mode
 from sweeper.session import Run, Session
 from tests.integration import repair_parts
-from tests.integration.repair_parts import NOW, App, Died
+from tests.integration.repair_parts import EARLIER, NOW, App, Died
 
 
 @pytest.fixture
@@ -29,6 +30,32 @@ async def taken_back(app: App, run_id: uuid.UUID) -> tuple[list[Finding], list[s
     run = Run(mode=Mode.UNDO, extent=Extent.RUN, run_id=await app.begin("undo"))
     session = Session(run=run, context=app.context, chosen=[], settings=None)  # type: ignore[arg-type]  # not looked at
     return await undo._undo(session, run_id), run.notes
+
+
+async def taken_back_with_code(app: App, run_id: uuid.UUID) -> tuple[list[Finding], list[str], ExitCode]:
+    """The same, after what died was settled as far as that is possible, and what the command would end with."""
+    run = Run(mode=Mode.UNDO, extent=Extent.RUN, run_id=await app.begin("undo"))
+    one = Session(run=run, context=app.context, chosen=[], settings=None)  # type: ignore[arg-type]  # not looked at
+    await recovery.settle(app.context)
+    findings = await undo._undo(one, run_id)
+    return findings, run.notes, session.report(one, findings).exit_code(strict=False)
+
+
+@pytest.fixture
+async def dead(app: App, monkeypatch: pytest.MonkeyPatch) -> tuple[uuid.UUID, list[str]]:
+    """A run that wrote two loans and died before it could say so; and the rows."""
+    rows = sorted([await app.loan(), await app.loan()])
+    findings = [await app.finding(row_id, status="completed") for row_id in rows]
+    run_id = await app.begin()
+
+    async def died(*_: object) -> None:
+        raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "settle", died)
+        with pytest.raises(Died):
+            await app.repair(findings, run_id=run_id)
+    return run_id, rows
 
 
 async def repaired(app: App, *rows: str, **update: Any) -> uuid.UUID:
@@ -129,6 +156,53 @@ async def test_an_undo_that_died_is_settled_and_then_done(app: App, monkeypatch:
     assert findings == []
     assert any("2 rows hold" in note for note in notes)
     assert await app.texts() == before
+
+
+async def test_a_row_of_which_nobody_knows_whether_it_was_written_is_named(
+    app: App, dead: tuple[uuid.UUID, list[str]]
+) -> None:
+    """Somebody wrote to it before it could be looked at, so it is recorded as unknown: it may hold what the run wrote."""
+    run_id, rows = dead
+    await app.connection.execute("UPDATE loans SET status = 'defaulted' WHERE id = $1", rows[0])
+    findings, notes, code = await taken_back_with_code(app, run_id)
+    assert {one.row_id: one.outcome for one in findings} == {rows[0]: Outcome.UNKNOWN, rows[1]: Outcome.REPAIRED}
+    (unsure,) = [one for one in findings if one.outcome is Outcome.UNKNOWN]
+    assert "was to set status, updated_at; whether it did is not known" in unsure.words
+    assert unsure.columns["status"] == Both("active", "completed")
+    assert any("of 1 changes it is not known" in note for note in notes)
+    assert code is ExitCode.DRIFT
+    assert [(await app.row(row_id))["status"] for row_id in rows] == ["defaulted", "active"]
+    again, _, code = await taken_back_with_code(app, run_id)
+    assert ([one.row_id for one in again], code) == ([rows[0]], ExitCode.DRIFT)
+
+
+async def test_of_what_is_unknown_a_row_that_is_as_before_is_no_trouble(
+    app: App, dead: tuple[uuid.UUID, list[str]]
+) -> None:
+    run_id, rows = dead
+    before = await app.row(rows[0]) | {"status": "active", "updated_at": EARLIER}
+    await app.connection.execute("UPDATE loans SET status = 'defaulted' WHERE id = $1", rows[0])
+    await app.begin()
+    await recovery.settle(app.context)
+    statement = "UPDATE loans SET status = $2, updated_at = $3 WHERE id = $1"
+    await app.connection.execute(statement, rows[0], before["status"], before["updated_at"])
+    findings, notes, code = await taken_back_with_code(app, run_id)
+    assert ([one.row_id for one in findings], code) == ([rows[1]], ExitCode.CLEAN)
+    assert any("1 rows hold what they held before" in note for note in notes)
+
+
+async def test_what_cannot_be_looked_at_yet_is_named(
+    app: App, dead: tuple[uuid.UUID, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A column that the run wrote is gone, so what it left open stays so."""
+    run_id, rows = dead
+    table = app.context.tables["loans"]
+    types = {name: kind for name, kind in table.types.items() if name != "status"}
+    monkeypatch.setattr(app.context, "tables", {**app.context.tables, "loans": replace(table, types=types)})
+    findings, _, code = await taken_back_with_code(app, run_id)
+    assert [(one.row_id, one.outcome) for one in findings] == [(row_id, Outcome.UNKNOWN) for row_id in rows]
+    assert {one.evidence["recorded"] for one in findings} == {"intended"}
+    assert code is ExitCode.DRIFT
 
 
 async def test_a_run_is_found_by_a_beginning_that_is_its_own(app: App) -> None:

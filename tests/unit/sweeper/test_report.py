@@ -58,6 +58,12 @@ def test_what_policy_would_mend_and_is_still_there_is_drift(action: Policy, outc
     assert report([finding(action, outcome)]).exit_code(strict=True) is ExitCode.DRIFT
 
 
+def test_an_undo_that_knows_not_of_a_row_took_not_all_of_it_back() -> None:
+    unknown = finding(Policy.REPAIR, Outcome.UNKNOWN)
+    assert report([unknown], mode=Mode.UNDO).exit_code(strict=False) is ExitCode.DRIFT
+    assert report([unknown]).exit_code(strict=False) is ExitCode.CLEAN
+
+
 def test_what_a_repair_did_not_write_is_left_in_the_report() -> None:
     columns = {"amount": Both(1, 100), "status": Both("active", "completed")}
     one = replace(finding(Policy.REPAIR, Outcome.REPAIRED), columns=columns, update={"status": "completed"})

@@ -137,6 +137,12 @@ def test_a_report_of_before_repairs_told_what_they_left_is_read_as_it_was() -> N
     assert (one.left, one.label) == ((), "repaired")
 
 
+def test_of_an_undo_no_sweep_asks_again_about_what_is_not_known() -> None:
+    stored = stored_reports.report([stored_reports.finding(outcome="unknown")], mode="undo")
+    steps = [step.words for step in told.read(stored).next_steps()]
+    assert steps == ["Whether 1 row was written is not known: a person has to look at it."]
+
+
 def test_classes_stand_in_their_order_and_strange_ones_last() -> None:
     findings = [
         stored_reports.finding(1, **{"class": name}) for name in ("zzz", "missing_row", "stale_status", "duplicate_row")
