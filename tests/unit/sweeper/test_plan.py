@@ -57,7 +57,7 @@ class TestTimesOfWriting:
         for guard in (
             {"updated_at": ahead, "synced_at": None},
             {"updated_at": None, "synced_at": ahead},
-            {"updated_at": ahead.replace(tzinfo=None), "synced_at": self.NOW},
+            {"updated_at": ahead, "synced_at": self.NOW},
             {"updated_at": ahead.astimezone(timezone(timedelta(hours=-4)))},
         ):
             moment = ahead + timedelta(microseconds=1)
