@@ -7,9 +7,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from hypothesis import settings
 
 from deploy import stack
 from tests import secured, services
+
+# A machine that is busy elsewhere is no failure of what is tested.
+settings.register_profile("untimed", settings.default, deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_configure() -> None:

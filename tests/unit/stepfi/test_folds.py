@@ -120,7 +120,7 @@ def fold_as_it_comes(name: str, batches: list[list[Fact]]) -> States:
     return states
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 1 << 32), batches=st.integers(1, 60), repeated=st.floats(0, 0.5))
 def test_order_duplication_and_batches_are_of_no_account(seed: int, batches: int, repeated: float) -> None:
     name = "story-small.jsonl"

@@ -60,7 +60,7 @@ def test_a_row_needs_a_look_unless_it_alone_says_what_the_entity_says(
     assert {int(one // TOP) for one in found.chain_only} == expected.keys() - {key for key, _ in app if key != NOTHING}
 
 
-@settings(deadline=None, max_examples=50)  # it writes files
+@settings(max_examples=50)  # it writes files
 @given(st.lists(st.tuples(small, small)), st.sampled_from([1, 2, 4, 8]), st.integers(1, 4))
 def test_spilled_records_come_back_in_their_buckets(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int]], buckets: int, pieces: int

@@ -81,7 +81,7 @@ def loan(**changes: Any) -> Finding:
     return Finding(**told | changes)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(found=st.lists(findings(), max_size=5, unique_by=lambda one: (one.table, one.row_id or one.entity)))
 def test_what_is_written_is_read_and_still_agrees_with_what_is_found(found: list[Finding], tmp_path: Path) -> None:
     plan_ = made(*found)
