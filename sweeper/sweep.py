@@ -142,7 +142,10 @@ async def _settle(one: Session, found: dict[str, list[Finding]], *, is_whole: bo
     """What is found again, unchanged, once it has stood for the settle time (in this run or since an earlier one), with the
     chain's answer to it."""
     context, every = one.context, [finding for findings in found.values() for finding in findings]
-    first = await sightings.note(context.chain, every, whole=list(found) if is_whole else ())
+    whole = (
+        found.keys() - set(context.resumed) if is_whole else ()
+    )  # of an older scan: what drifts may not be among them
+    first = await sightings.note(context.chain, every, whole=whole)
     if not every:
         return []
     until = time.monotonic() + settling.remaining(first, settle_seconds=one.settings.sweep.settle_seconds)

@@ -5,7 +5,10 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import text
 
-from sweeper import settling, sightings
+from sweeper import settling, sightings, sweep
+from sweeper.model import Finding
+from sweeper.report import Extent, Mode
+from sweeper.session import Run, Session
 from tests.integration.mirror import Mirror, mirror
 
 
@@ -52,3 +55,19 @@ async def test_a_row_whose_entity_is_known_by_now_is_in_motion_and_drifts_still(
     async with world.engine.connect() as connection:
         there = (await connection.execute(text("SELECT row_id, first_seen FROM recon.drift WHERE is_there"))).all()
     assert [tuple(one) for one in there] == [(row, first.at)]
+
+
+async def test_what_an_older_scan_did_not_find_is_not_taken_for_gone(world: Mirror) -> None:
+    context = await world.context()
+    known = [
+        Finding(drift_class="stale_status", table=table, row_id="r", entity="e", words="")
+        for table in ("loans", "vendors")
+    ]
+    await sightings.note(world.engine, known)
+    context.resumed.append("loans")
+    run = Run(mode=Mode.DRY, extent=Extent.FULL)
+    one = Session(run=run, context=context, chosen=[], settings=None)  # type: ignore[arg-type]  # not looked at: nothing is found
+    assert await sweep._settle(one, {"loans": [], "vendors": []}, is_whole=True) == []
+    async with world.engine.connect() as connection:
+        there = await connection.execute(text("SELECT table_name FROM recon.drift WHERE is_there"))
+        assert [row.table_name for row in there] == ["loans"]

@@ -31,3 +31,15 @@ def limits_sent(node: FaultyNode) -> list[int]:
 def http(status: int, text: str = "", **headers: str) -> Callable[[object], web.Response]:
     """What a node answers, whatever it is asked."""
     return lambda _asked: web.Response(status=status, text=text, headers=headers)
+
+
+def hung(node: FaultyNode) -> asyncio.Event:
+    """Let the node be silent when it is asked for events, until the event is set."""
+    gone = asyncio.Event()
+
+    async def hang(_asked: object) -> dict[str, object]:
+        await gone.wait()
+        return {"result": {}}
+
+    node.always["getEvents"] = hang
+    return gone

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from shared import errors
-from tests.unit.rpc.asking import http, limits_sent, page
+from tests.unit.rpc.asking import http, hung, limits_sent, page
 from tests.unit.rpc.faulty import KEY, error
 
 
@@ -41,13 +41,7 @@ async def test_a_call_ends_with_its_own_deadline(start, connect, monkeypatch):
 
 async def test_a_request_does_not_outlast_its_call(start, connect):
     node = await start()
-    gone = asyncio.Event()
-
-    async def hang(_asked):
-        await gone.wait()
-        return {"result": {}}
-
-    node.always["getEvents"] = hang
+    gone = hung(node)
     client = await connect(node, timeout_seconds=30, call_seconds=0.3)
     async with asyncio.timeout(10):
         with pytest.raises(errors.RpcUnavailable, match="no whole answer within"):

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from shared import errors
-from tests.unit.rpc.asking import http, page, until
+from tests.unit.rpc.asking import http, hung, page, until
 from tests.unit.rpc.faulty import KEY, TX_HASH, end, error
 
 
@@ -164,13 +164,7 @@ async def test_all_nodes_stand_still_together(start, connect):
 
 async def test_a_call_that_is_cancelled_counts_as_such(start, connect):
     node = await start()
-    gone = asyncio.Event()
-
-    async def hang(_asked):
-        await gone.wait()
-        return {"result": {}}
-
-    node.always["getEvents"] = hang
+    gone = hung(node)
     counted = []
     client = await connect(node, on_request=lambda _method, outcome: counted.append(outcome))
     call = asyncio.create_task(page(client))
