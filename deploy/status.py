@@ -5,6 +5,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy import status_nodes, status_undecodable
@@ -12,7 +13,8 @@ from shared import coverage_store, rpc
 from shared.coverage_store import Gap, Watermark
 from shared.stepfi.settings import Settings
 from streams.application import Application
-from sweeper import records
+from sweeper import freshness, records
+from sweeper.freshness import Tip
 from sweeper.report import json_value
 
 MAX_LAG_SECONDS = 120
@@ -21,6 +23,8 @@ MAX_LAG_LEDGERS = 24
 POLL_SECONDS = 0.25
 
 SWEEPS = 5
+_FRESHNESS = ("tip_closed_at", "tip_age_seconds", "watermark_closed_at", "watermark_closed_ledger")
+"""What `status` shows of freshness besides the lag, under the names that a report has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +38,24 @@ class Status:
 async def read(settings: Settings, engine: AsyncEngine, application: Application) -> Status:
     """The state now; what RPC would have to tell is null where it does not answer."""
     scope = application.scope
+    nodes = await status_nodes.ask(settings)  # before the watermark: a stream that keeps up never looks late
     async with engine.connect() as connection:
+        now = float((await connection.execute(text("SELECT extract(epoch FROM clock_timestamp())"))).scalar_one())
         reached = await coverage_store.watermark(connection, scope=scope)
         known = await coverage_store.read_scope(connection, scope=scope)
         gaps = await coverage_store.gaps(connection, scope=scope)
         unknown = await application.unknowable(connection)
         undecodable = await status_undecodable.read(connection)
     sweeps = [_sweep(one) for one in await records.last(engine, limit=SWEEPS)]
-    nodes = await status_nodes.ask(settings)
+    figures = freshness.measure(
+        reached or Watermark(0, None), _tip(nodes.health) if reached else None, now=now
+    ).to_json()
     body = {
         "watermark_ledger": None if reached is None else reached.ledger,
         "latest_ledger": nodes.latest_ledger,
-        "lag_ledgers": None if reached is None or nodes.health is None else _behind(reached, nodes.health),
-        "lag_seconds": _lag(reached, nodes.health),
+        "lag_ledgers": figures["lag_ledgers"],
+        "lag_seconds": figures["lag_seconds"],
+        **{name: figures[name] for name in _FRESHNESS},
         "retention_margin_ledgers": _margin(reached, nodes.health),
         "gaps": [_gap(gap) for gap in gaps],
         "unknown": [{"what": one.what, "count": one.count} for one in unknown],
@@ -93,16 +102,10 @@ def _sweep(ran: records.Record) -> dict[str, Any]:
     return {name: json_value(value) for name, value in asdict(ran).items()}
 
 
-def _lag(reached: Watermark | None, health: rpc.Health | None) -> int | None:
-    if reached is None or reached.closed_at is None or health is None or health.latest_close_time is None:
+def _tip(health: rpc.Health | None) -> Tip | None:
+    if health is None:
         return None
-    if reached.ledger >= health.latest_ledger:
-        return 0
-    return max(0, health.latest_close_time - reached.closed_at)
-
-
-def _behind(reached: Watermark, health: rpc.Health) -> int:
-    return max(0, health.latest_ledger - reached.ledger)
+    return Tip(ledger=health.latest_ledger, closed_at=health.latest_close_time, node=health.node)
 
 
 def _margin(reached: Watermark | None, health: rpc.Health | None) -> int | None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from deploy.terminal import sentence, text
 from sweeper import words
 from sweeper.model import Outcome
-from sweeper.report import Mode
+from sweeper.report import Mode, RunStatus
 from sweeper.told import Told, ToldFinding
 
 MAX_SHOWN = 200
@@ -28,7 +28,6 @@ _COLOURS: Mapping[str, str] = {
 }
 
 
-_CLEAN = "[bold]No findings[/]: the app says what the chain says."
 _NOTHING: Mapping[str, str] = dict.fromkeys((Mode.APPLY, Mode.UNDO), "[bold]Nothing to do[/].")
 
 
@@ -56,14 +55,19 @@ def show_end(report: Told, *, console: Console) -> None:
     done = ", ".join(f"{number} {name}" for name, number in counts.items() if number)
     found = words.count(report.total, "finding")
     if report.mode != Mode.UNDO:
-        console.print(
-            f"Stands on ledger {text(report.watermark_ledger)}. Answers of the chain: {answers or 'none needed'}."
-        )
-    console.print(f"[bold]{found}[/]: {done}." if done else _NOTHING.get(report.mode, _CLEAN))
+        console.print(f"True as of {text(report.as_of)}. Answers of the chain: {answers or 'none needed'}.")
+    console.print(f"[bold]{found}[/]: {done}." if done else _NOTHING.get(report.mode) or _no_findings(report))
     for note in report.notes:
         console.print(f"Note: {sentence(note)}")
     for reason in report.reasons:
         console.print(f"[bold red]Not complete[/]: {sentence(reason)}")
+
+
+def _no_findings(report: Told) -> str:
+    """A run that is not complete found nothing, which is not the same as clean."""
+    if report.status != RunStatus.COMPLETE:
+        return "[bold]No findings[/], but the run is not complete."
+    return f"[bold]No findings[/]: {text(report.agreement)}"
 
 
 def compared(report: Told) -> Table:

@@ -9,14 +9,16 @@ from rich.table import Table
 
 from deploy.status import Status
 from deploy.terminal import sentence, text
+from sweeper.words import moment
 
 
 def show(status: Status, *, console: Console) -> None:
     """The state as sentences and tables; what troubles it last, where the eye is."""
     body = status.body
     facts = Table.grid(padding=(0, 2))
-    facts.add_row("Watermark", f"ledger {_known(body['watermark_ledger'])}")
-    facts.add_row("Chain", f"ledger {_known(body['latest_ledger'])}")
+    facts.add_row("Watermark", f"ledger {_known(body['watermark_ledger'])}{_closed(body, 'watermark')}")
+    facts.add_row("Chain", f"ledger {_known(body['latest_ledger'])}{_closed(body, 'tip')}")
+    facts.add_row("Age of the newest ledger", _with_unit(body["tip_age_seconds"], "s"))
     facts.add_row("Lag", f"{_with_unit(body['lag_ledgers'], 'ledgers')}, {_with_unit(body['lag_seconds'], 's')}")
     facts.add_row("Retention margin", _with_unit(body["retention_margin_ledgers"], "ledgers"))
     facts.add_row("Undecodable events", str(body["undecodable_events"]))
@@ -40,6 +42,15 @@ def show(status: Status, *, console: Console) -> None:
         console.print(f"[bold red]Degraded[/]: {sentence(trouble)}")
     if not status.degraded:
         console.print("[bold green]Healthy.[/]")
+
+
+def _closed(body: Mapping[str, Any], side: str) -> str:
+    """When the ledger closed; of a watermark it may be the nearest ledger below whose close is known."""
+    closed_at, ledger = body[f"{side}_closed_at"], body.get(f"{side}_closed_ledger")
+    if closed_at is None:
+        return ""
+    of = "" if ledger in (None, body["watermark_ledger"]) else f" after ledger {ledger} at"
+    return f", closed{of} {moment(closed_at)}"
 
 
 def _known(value: int | None) -> str:

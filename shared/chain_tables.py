@@ -114,6 +114,18 @@ anchors = Table(
     comment="The first known event of each 1,024 ledgers: by it a chain is recognized that began anew under the same name.",
 )
 
+closes = Table(
+    "closes",
+    metadata,
+    Column("scope", Text, nullable=False),
+    Column("bucket", BigInteger, nullable=False),
+    Column("ledger", BigInteger, nullable=False),
+    Column("closed_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("scope", "bucket"),
+    comment="The newest ledger of each 16 whose close time (unix seconds) the log tells, so that a watermark below an open gap "
+    "still has a time.",
+)
+
 facts = Table(
     "facts",
     metadata,

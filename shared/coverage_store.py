@@ -16,8 +16,8 @@ from shared.coverage import NOTHING, Coverage
 class Watermark:
     """The highest ledger up to which all is covered or superseded, counted from the beginning of the scope.
 
-    closed_at   close (unix seconds) of the newest ledger at or below it whose close is known; None where none is
-    closed_ledger  that ledger; while we catch up it may be far below
+    closed_at      close (unix seconds) of the newest ledger at or below it whose close is known; None where none is
+    closed_ledger  that ledger: below the watermark during a catch-up, and while a gap is open
     """
 
     ledger: int
@@ -76,9 +76,17 @@ async def watermark(connection: AsyncConnection, *, scope: str) -> Watermark | N
         return None
     reached = (await read(connection, scope=scope)).reach(row.contracts, row.origin)
     ledger = position.complete_ledger(reached)
-    if row.tip is None or row.tip > reached:
-        return Watermark(ledger, None)
-    return Watermark(ledger, row.tip_closed_at, position.complete_ledger(row.tip))
+    if row.tip is not None and row.tip <= reached:
+        return Watermark(ledger, row.tip_closed_at, position.complete_ledger(row.tip))
+    known = await _nearest_close(connection, ledger, scope=scope)
+    return Watermark(ledger, None) if known is None else Watermark(ledger, known.closed_at, known.ledger)
+
+
+async def _nearest_close(connection: AsyncConnection, ledger: int, *, scope: str) -> Any:
+    """The newest ledger at or below `ledger` whose close time is known; None where there is none."""
+    columns = tables.closes.c
+    query = select(columns.ledger, columns.closed_at).where(columns.scope == scope, columns.ledger <= ledger)
+    return (await connection.execute(query.order_by(columns.bucket.desc()).limit(1))).one_or_none()
 
 
 async def read_scope(connection: AsyncConnection, *, scope: str) -> Any:

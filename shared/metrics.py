@@ -54,6 +54,22 @@ sweep_compared_rows = Gauge(
     "chaintrue_sweep_compared_rows", "Rows that the last sweep compared.", ["table", "side"], registry=registry
 )
 
+sweep_lag_ledgers = Gauge(
+    "chaintrue_sweep_lag_ledgers",
+    "Ledgers by which the tables were behind the nodes when the last sweep or apply began; NaN when that is not known.",
+    registry=registry,
+)
+sweep_lag_seconds = Gauge(
+    "chaintrue_sweep_lag_seconds",
+    "The same in seconds, by the two close times; NaN when not known.",
+    registry=registry,
+)
+sweep_tip_age_seconds = Gauge(
+    "chaintrue_sweep_tip_age_seconds",
+    "Age of the newest ledger of the nodes then, by the Chaintrue database's clock; NaN when not known.",
+    registry=registry,
+)
+
 schedule_next_run_timestamp_seconds = Gauge(
     "chaintrue_schedule_next_run_timestamp_seconds",
     "When the next sweep of the schedule is due, unix time.",
@@ -124,6 +140,7 @@ UNKNOWN_AT_FIRST = (
     *(drift_age_seconds, sweep_duration_seconds, sweep_canary_found),
     *(sweep_last_success_timestamp_seconds, sweep_last_full_success_timestamp_seconds),
     *(watermark_ledger, chain_lag_seconds, gap_ledgers, retention_margin_ledgers),
+    *(sweep_lag_ledgers, sweep_lag_seconds, sweep_tip_age_seconds),
 )
 for _unknown in UNKNOWN_AT_FIRST:
     _unknown.set(math.nan)  # 0 would say that all is well, or that all is lost

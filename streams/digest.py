@@ -1,7 +1,9 @@
 """From frames to what has to be written: facts, proven ranges, gaps, the beginning of a scope. Pure."""
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from shared import coverage, errors, frames, position
 from streams.application import Application
@@ -9,6 +11,9 @@ from streams.facts import Fact, merge
 
 ANCHOR_LEDGERS = 1024
 """Of so many ledgers the first event is kept as an anchor (see `streams.anchor`)."""
+
+CLOSE_LEDGERS = 16
+"""Of so many ledgers the newest known close time is kept: some 80 seconds, well below any useful limit of lag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ class Digest:
     facts: list[Fact] = field(default_factory=list)
     told: list[Begun | Noted | Proof] = field(default_factory=list)
     anchors: dict[int, frames.Event] = field(default_factory=dict)
+    closes: dict[int, tuple[int, int]] = field(default_factory=dict)
     tip: tuple[str, int] | None = None
     events: int = 0
     undecodable: int = 0
@@ -90,6 +96,7 @@ def take(result: Digest, stamped: Stamped, application: Application) -> None:
             for event in page.events:
                 result.facts.extend(application.facts_of_event(event))
             _keep_first(result.anchors, page.events)
+            _keep_closes(result.closes, page)
             result.events += len(page.events)
             result.told.append(Proof(coverage.Range(page.after, page.through), page.contracts))
             if page.closed_at is not None:
@@ -116,3 +123,25 @@ def _keep_first(anchors: dict[int, frames.Event], events: Sequence[frames.Event]
         held = anchors.get(stretch)
         if held is None or event.id < held.id:
             anchors[stretch] = event
+
+
+def _keep_closes(closes: dict[int, tuple[int, int]], page: frames.Page) -> None:
+    """Keep (ledger, close in unix seconds) of the page's end and of its events, the newest of each stretch of ledgers.
+
+    All events count, not only a page's last one, so that the result does not depend on where pages end.
+    """
+    if page.closed_at is not None:
+        _keep_close(closes, position.complete_ledger(page.through), page.closed_at)
+    begin: str | None = None
+    for event in reversed(page.events):
+        if begin is not None and event.id > begin:
+            continue
+        stretch = event.ledger // CLOSE_LEDGERS
+        begin = position.end_of(max(stretch * CLOSE_LEDGERS - 1, 0))
+        with contextlib.suppress(ValueError):  # an event whose close time cannot be read is stored as undecodable
+            _keep_close(closes, event.ledger, int(datetime.fromisoformat(event.closed_at).timestamp()))
+
+
+def _keep_close(closes: dict[int, tuple[int, int]], ledger: int, closed_at: int) -> None:
+    stretch = ledger // CLOSE_LEDGERS
+    closes[stretch] = max(closes.get(stretch, (0, 0)), (ledger, closed_at))

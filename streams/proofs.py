@@ -27,6 +27,8 @@ async def record(connection: AsyncConnection, content: Digest, *, partition: int
         await _judge_gaps(connection, scope=content.scope)
     if content.tip is not None:
         await _record_tip(connection, *content.tip, scope=content.scope)
+    if content.closes:
+        await _keep_closes(connection, content.closes, scope=content.scope)
     if content.anchors:
         await _keep_anchors(connection, content.anchors, scope=content.scope)
 
@@ -197,5 +199,23 @@ async def _keep_anchors(connection: AsyncConnection, anchors: Mapping[int, frame
             index_elements=["scope", "bucket"],
             set_={"position": new.position, "contract": new.contract, "tx_hash": new.tx_hash},
             where=new.position < table.c.position,
+        )
+    )
+
+
+async def _keep_closes(connection: AsyncConnection, closes: Mapping[int, tuple[int, int]], *, scope: str) -> None:
+    """The newest ledger of a stretch stays, whichever frame came first."""
+    table = tables.closes
+    rows = [
+        {"scope": scope, "bucket": bucket, "ledger": ledger, "closed_at": closed_at}
+        for bucket, (ledger, closed_at) in sorted(closes.items())
+    ]
+    statement = upsert(table).values(rows)
+    new = statement.excluded
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["scope", "bucket"],
+            set_={"ledger": new.ledger, "closed_at": new.closed_at},
+            where=tuple_(new.ledger, new.closed_at) > tuple_(table.c.ledger, table.c.closed_at),
         )
     )

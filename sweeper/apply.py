@@ -60,7 +60,7 @@ async def run(
         one.context.say = on_progress
         one.run.notes += await recovery.settle(one.context)
         here = await plan_origin.made_for(one.context, contracts=contracts, tables=tables)
-        if not one.run.reasons:  # before anything was indexed there is nothing to hold it against
+        if one.context.watermark.ledger:  # before anything was indexed there is nothing to compare the plan with
             plan_origin.check(reviewed, here, tables=tables)
         if len(changes) < len(reviewed.changes):
             one.run.notes.append(f"{len(reviewed.changes) - len(changes)} changes of the plan are not selected")
@@ -100,6 +100,7 @@ async def _apply(one: Session, changes: Sequence[Change]) -> list[Finding]:
         findings += await _find_anew(
             context, subject, [one for one in changes if one.table == subject.table], this.notes
         )
+    await session.judge_late_entries(one)
     if not context.chain_was_asked:
         this.reasons.append("the chain could not be asked about what is to be written")
     decided = plan.review(findings, settings=context.settings)

@@ -102,6 +102,10 @@ class Comparison(ABC, Generic[E]):
         """What a page of rows needs beside its entities, for all of its cases."""
         return {}
 
+    def fact_keys(self, finding: Finding) -> Sequence[str]:
+        """Return the keys of `chain.facts` that the finding's entity is folded from."""
+        return () if finding.chain_key is None else (finding.chain_key,)
+
     @property
     def compares(self) -> str:
         return repr((self.table, self.expected_query(), self.key_condition, self.digest()))

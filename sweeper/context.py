@@ -37,6 +37,7 @@ class Context:
     lock     asked before each batch that is written
     paces    how much of each database the run may take    canaries   by table, whether the scan found its canary
     resumed  tables whose scan went on with hashes of an earlier run
+    late_entries  ledger keys of entries that the chain changed more than the lag limit after the watermark, with that ledger
     """
 
     chain: AsyncEngine
@@ -55,6 +56,7 @@ class Context:
     chain_was_asked: bool = True
     canaries: dict[str, bool] = field(default_factory=dict)
     resumed: list[str] = field(default_factory=list)
+    late_entries: dict[str, int] = field(default_factory=dict)
     paces: Mapping[str, Pace] = field(default_factory=lambda: {"app": Pace(), "chain": Pace()})
     say: Callable[[str], None] = lambda _: None
 
@@ -119,6 +121,10 @@ class Subject(Protocol):
     @property
     def looks_up(self) -> Mapping[str, tuple[str, ...]]:
         """Columns of other tables that it reads beside its own."""
+        ...
+
+    def fact_keys(self, finding: Finding) -> Sequence[str]:
+        """Return the keys of `chain.facts` that the finding's entity is folded from."""
         ...
 
     def survey(self, context: Context) -> AsyncGenerator[Finding, None]:

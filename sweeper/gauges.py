@@ -4,8 +4,9 @@ A one-shot run replaces all that the one before it told (a text file, a gateway)
 the own database remembers it: an alert on drift must not end because a later run was broken off, or had something else to do.
 """
 
+import math
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -41,6 +42,8 @@ def measure(report: Report, *, known: Known | None) -> None:
             metrics.repairs_total.labels(finding.drift_class, finding.outcome.value).inc()
     if report.watermark_ledger is not None:
         metrics.watermark_ledger.set(report.watermark_ledger)
+    if report.freshness is not None:
+        _measure_freshness(report.freshness)
     if known is not None:
         _measure_success(known.success)
     if report.mode in (Mode.DRY, Mode.REPAIR):
@@ -53,6 +56,16 @@ def measure_known(known: Known) -> None:
     _measure_success(known.success)
     _measure_standing(known.standing)
     metrics.drift_age_seconds.set(max(known.standing.ages.values(), default=0.0))
+
+
+def _measure_freshness(figures: Mapping[str, object]) -> None:
+    for name, gauge in (
+        ("lag_ledgers", metrics.sweep_lag_ledgers),
+        ("lag_seconds", metrics.sweep_lag_seconds),
+        ("tip_age_seconds", metrics.sweep_tip_age_seconds),
+    ):
+        value = figures.get(name)
+        gauge.set(value if isinstance(value, int) else math.nan)
 
 
 def _measure_success(success: Success) -> None:

@@ -57,8 +57,11 @@ async def ask(context: Context, keys: Sequence[str]) -> dict[str, Held]:
                 break
             continue
         unheard = 0
+        limit = context.watermark.ledger + context.settings.max_lag_ledgers
         for key in some:
             entry = answer.entries.get(key)
+            if entry is not None and entry.last_modified is not None and entry.last_modified > limit:
+                context.late_entries[key] = entry.last_modified
             answered[key] = Held(
                 key=key,
                 xdr=None if entry is None else entry.xdr,

@@ -75,6 +75,7 @@ class Report:
 
     canary          whether every scan found its canary; None where nothing was scanned
     database_load   by side, how long it worked for the run
+    freshness       the watermark against the tip of the chain (see `sweeper.freshness`); None where it does not matter
     mark            where a later sweep of what changed may begin; None after a run that does not reach so far
     """
 
@@ -93,6 +94,7 @@ class Report:
     notes: Sequence[str] = field(default=())
     canary: bool | None = None
     database_load: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    freshness: Mapping[str, object] | None = None
     mark: Mapping[str, object] | None = None
 
     def count(self, outcome: Outcome) -> int:
@@ -120,6 +122,7 @@ class Report:
             "started_at": json_value(self.started_at),
             "finished_at": json_value(self.finished_at),
             "watermark_ledger": self.watermark_ledger,
+            "freshness": None if self.freshness is None else dict(self.freshness),
             "compared": {
                 table: {"expected_rows": one.expected_rows, "app_rows": one.app_rows}
                 for table, one in self.compared.items()

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import coverage_store, database, errors, rpc
 from shared.settings import EngineSettings, RowSecurity
-from sweeper import app_access, app_rights, app_schema, classes, lock, runs
+from sweeper import app_access, app_rights, app_schema, chain_tip, classes, freshness, lock, runs
 from sweeper.context import Context, Subject
+from sweeper.freshness import Freshness, Tip
 from sweeper.model import Finding, Outcome
 from sweeper.pace import Pace
 from sweeper.report import Extent, Mode, Report, RunStatus, SpotCoverage
@@ -29,6 +31,7 @@ class Run:
     """What accumulates while a run goes on.
 
     failures: why nothing that it says counts; reasons: why it is not complete; notes: what is worth knowing
+    freshness: the watermark against the tip of the chain; None where the run does not depend on the chain
     mark: where a later sweep of what changed may begin
     """
 
@@ -39,6 +42,7 @@ class Run:
     failures: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    freshness: Freshness | None = None
     mark: Mapping[str, object] | None = None
 
 
@@ -76,11 +80,14 @@ async def opened(
     async with database.connect(settings.database, section="database") as chain, lock.alone(settings.database) as held:
         await runs.begin(held, run_id=run.run_id, mode=mode, extent=extent, started_at=run.started_at)
         try:
-            async with held.watched(), _context(settings, scope, subjects, chain, held, on_request) as context:
-                await _introspect(context, chosen, subjects, run)
-                if asks_chain:
-                    await _look_at_chain(context, run)
-                yield Session(run=run, context=context, chosen=chosen, settings=settings)
+            async with held.watched(), rpc.client(settings, on_request=on_request) as client:
+                tip = await _tip(settings, client, chain, run, scope, on_request) if asks_chain else None
+                async with _context(settings, scope, subjects, chain, held, client) as context:
+                    context.chain_was_asked = tip is not None or not asks_chain
+                    await _introspect(context, chosen, subjects, run)
+                    if asks_chain:
+                        await _judge_freshness(context, run, tip)
+                    yield Session(run=run, context=context, chosen=chosen, settings=settings)
         except BaseException as error:
             await asyncio.shield(runs.fail(chain, run.run_id, reason=reason(error)))
             raise
@@ -104,6 +111,7 @@ def report(one: Session, findings: Sequence[Finding]) -> Report:
         findings=findings,
         reasons=[*this.failures, *this.reasons],
         notes=this.notes,
+        freshness=None if this.freshness is None else this.freshness.to_json(),
     )
 
 
@@ -129,12 +137,9 @@ async def _context(
     subjects: Sequence[Subject],
     chain: AsyncEngine,
     held: lock.Alone,
-    on_request: OnRequest,
+    client: rpc.Client,
 ) -> AsyncIterator[Context]:
-    async with (
-        database.connect(settings.app_database, section="app_database") as app,
-        rpc.client(settings, on_request=on_request) as client,
-    ):
+    async with database.connect(settings.app_database, section="app_database") as app:
         async with chain.connect() as connection:
             watermark = await coverage_store.watermark(connection, scope=scope)
         yield Context(
@@ -151,17 +156,50 @@ async def _context(
         )
 
 
-async def _look_at_chain(context: Context, run: Run) -> None:
-    """Whether anything is known of the chain, and it answers at all, and is the one of the settings."""
-    if not context.watermark.ledger:
-        run.reasons.append("nothing was indexed yet: run `chaintrue stream`")
+async def _tip(
+    settings: EngineSettings, client: rpc.Client, chain: AsyncEngine, run: Run, scope: str, on_request: OnRequest
+) -> Tip | None:
+    """Return the tip of the chain; None, with the reason, where no node answers. It is read before the watermark, so a stream
+    that keeps up never looks late."""
+    async with chain.connect() as connection:
+        known = await coverage_store.read_scope(connection, scope=scope)
+    contracts = () if known is None else tuple(known.contracts)
     try:
-        await context.rpc.check()
+        return await chain_tip.read(settings, client, contracts=contracts, on_request=on_request)
     except errors.WrongNetwork:
         raise
     except errors.RpcError as error:
-        context.chain_was_asked = False
         run.reasons.append(f"the chain could not be asked: {error.args[0]}")
+        return None
+
+
+async def _judge_freshness(context: Context, run: Run, tip: Tip | None) -> None:
+    """Add why the tables are too old to tell whether the application is right."""
+    if not context.watermark.ledger:
+        run.reasons.insert(0, "nothing was indexed yet: run `chaintrue stream`")
+        return
+    async with context.chain.connect() as connection:
+        now = float((await connection.execute(text("SELECT extract(epoch FROM clock_timestamp())"))).scalar_one())
+    if tip is None:
+        run.freshness = freshness.measure(context.watermark, None, now=now)
+        return
+    run.freshness = freshness.judge(context.watermark, tip, now=now, limits=context.settings)
+    run.reasons += run.freshness.reasons
+    run.notes += run.freshness.warnings
+
+
+async def judge_late_entries(one: Session) -> None:
+    """Add the reason where the chain's answers show entries that changed long after the watermark of now."""
+    context = one.context
+    if not context.late_entries:
+        return
+    async with context.chain.connect() as connection:
+        now = await coverage_store.watermark(connection, scope=context.scope)
+    late = freshness.late_entries(
+        context.late_entries, watermark=0 if now is None else now.ledger, limit=context.settings.max_lag_ledgers
+    )
+    if late is not None and late not in one.run.reasons:
+        one.run.reasons.append(late)
 
 
 async def _introspect(context: Context, chosen: list[Subject], subjects: Sequence[Subject], run: Run) -> None:

@@ -6,12 +6,11 @@ measured by its own monotonic clock. Neither is ever held against the time of a 
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from shared import errors, position
 from sweeper.model import Finding, Identity, Value
 from sweeper.report import json_value
 
@@ -89,29 +88,19 @@ class Settled:
         return notes
 
 
-def settled(first: Noted, second: Noted, again: Iterable[Finding], *, watermark: int) -> Settled:
-    """Of the findings of the second look those that count; `watermark` is the ledger that it vouches for by now."""
+def settled(first: Noted, second: Noted, again: Iterable[Finding], *, ahead: Set[Identity]) -> Settled:
+    """Return those findings of the second look that count. `ahead`: those that rest on facts beyond the watermark."""
     findings: list[Finding] = []
-    in_motion = ahead = 0
+    in_motion = beyond = 0
     for finding in again:
         before, now = first.sightings.get(finding.identity), second.sightings[finding.identity]
         if before is None or before.signature != now.signature:
             in_motion += 1
-        elif _is_ahead(finding, watermark):
-            ahead += 1
+        elif finding.identity in ahead:
+            beyond += 1
         else:
             findings.append(finding.with_evidence(first_seen=now.first_seen))
-    return Settled(findings=findings, in_motion=in_motion, ahead=ahead)
-
-
-def _is_ahead(finding: Finding, watermark: int) -> bool:
-    known_at = finding.evidence.get("known_at")
-    if known_at is None:
-        return False
-    try:
-        return position.ledger_of(position.check(known_at)) > watermark
-    except errors.FrameInvalid:
-        return True  # it claims to stand on a fact, and nothing tells where that is
+    return Settled(findings=findings, in_motion=in_motion, ahead=beyond)
 
 
 def _rows(count: int) -> str:

@@ -12,7 +12,20 @@ from dataclasses import replace
 
 from shared import coverage_store
 from shared.settings import EngineSettings
-from sweeper import changed, flapping, observe, plan, recovery, repair, runs, session, settling, sightings, spotting
+from sweeper import (
+    ahead,
+    changed,
+    flapping,
+    observe,
+    plan,
+    recovery,
+    repair,
+    runs,
+    session,
+    settling,
+    sightings,
+    spotting,
+)
 from sweeper.context import Context, Since, Subject
 from sweeper.journal import Journal
 from sweeper.model import Finding
@@ -69,6 +82,7 @@ async def _sweep(one: Session) -> list[Finding]:
         )
     await _spot_check(one, found)
     findings = await _settle(one, found, is_whole=is_whole)
+    await session.judge_late_entries(one)
     looked = any(rows.app_rows or rows.expected_rows for rows in context.compared.values())
     if not looked and this.extent is not Extent.CHANGED:
         this.reasons.append("nothing was compared: neither side has rows")
@@ -156,7 +170,8 @@ async def _settle(one: Session, found: dict[str, list[Finding]], *, is_whole: bo
     context.begin_look()
     again = [finding for subject in subjects for finding in await subject.look_again(context, found[subject.table])]
     second = await sightings.note(context.chain, again, looked_at=map(sightings.place, every))
-    counted = settling.settled(first, second, again, watermark=await _watermark(context))
+    beyond = await ahead.find(context, again, watermark=await _watermark(context))
+    counted = settling.settled(first, second, again, ahead=beyond)
     one.run.notes.extend(counted.notes)
     return await _confirm(one, subjects, counted.findings)
 

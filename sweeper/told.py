@@ -86,6 +86,7 @@ class Told:
     started_at: datetime
     finished_at: datetime
     watermark_ledger: int | None
+    freshness: Mapping[str, Any]
     compared: Mapping[str, Mapping[str, Any]]
     spot_checks: Mapping[str, int]
     drift: Mapping[str, int]
@@ -114,6 +115,23 @@ class Told:
         return Tone.ATTENTION if self.total > self._agreeing else Tone.GOOD
 
     @property
+    def as_of(self) -> str:
+        """The ledger that the run is true for, with its close time (or that of the nearest ledger below whose close is known)."""
+        if self.watermark_ledger is None:
+            return "no ledger"
+        closed_at, closed_ledger = (self.freshness.get(f"watermark_{name}") for name in ("closed_at", "closed_ledger"))
+        if closed_at is None:
+            return f"ledger {self.watermark_ledger}"
+        if closed_ledger == self.watermark_ledger:
+            return f"ledger {self.watermark_ledger}, closed {words.moment(closed_at)}"
+        return f"ledger {self.watermark_ledger}, closed after ledger {closed_ledger} at {words.moment(closed_at)}"
+
+    @property
+    def agreement(self) -> str:
+        """What a run without findings says."""
+        return f"the application database agrees with the chain as of {self.as_of}."
+
+    @property
     def _agreeing(self) -> int:
         """How many of the findings agree now."""
         return self.outcomes.get(Outcome.REPAIRED, 0) - self.repaired_in_part
@@ -128,7 +146,7 @@ class Told:
         if self.mode == Mode.UNDO:
             return f"Taken back: {self.outcomes.get(Outcome.REPAIRED, 0):,} of {words.count(self.total, 'row')}."
         if not self.total:
-            return "Clean: the app says what the chain says."
+            return f"Clean: {self.agreement}"
         rows, one = words.count(self.total, "row"), self.total == 1
         if self._agreeing == self.total:
             return f"Repaired: {rows} had drifted, and now {'says' if one else 'say'} what the chain says."
@@ -201,6 +219,7 @@ def read(report: Mapping[str, Any]) -> Told:
         started_at=datetime.fromisoformat(report["started_at"]),
         finished_at=datetime.fromisoformat(report["finished_at"]),
         watermark_ledger=report.get("watermark_ledger"),
+        freshness=report.get("freshness") or {},
         compared=report.get("compared") or {},
         spot_checks={answer.value: asked.pop(answer.value, 0) for answer in Answer} | asked,
         drift=drift,

@@ -100,6 +100,7 @@ def _values(truth: chain.ChainTruth, *, kafka: str, own: str, app: str, rpc: str
         ("database", "url"): own,
         ("app_database", "url"): app,
         ("sweep", "settle_seconds"): str(SETTLE_SECONDS),
+        ("sweep", "max_tip_age_seconds"): "0",  # the recorded ledgers closed long ago
         **contracts,
     }
 

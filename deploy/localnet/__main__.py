@@ -36,7 +36,10 @@ from shared import errors
 def main(
     *, history: Path, host: str, port: int, tip: int | None, retention: int, pace: float, skip_empty: bool
 ) -> None:
-    """Serve a recorded history as a Stellar RPC node; the first line printed is its URL."""
+    """Serve a recorded history as a Stellar RPC node; the first line printed is its URL.
+
+    Recorded ledgers closed long ago: run chaintrue against it with CHAINTRUE_SWEEP__MAX_TIP_AGE_SECONDS=0.
+    """
     serving = net.serve(
         history=history, host=host, port=port, tip=tip, retention=retention or None, pace=pace, skip_empty=skip_empty
     )

@@ -26,6 +26,16 @@ def upgrade() -> None:
     )
     op.create_index("anchors_position", "anchors", ["scope", "position"], unique=False, schema="chain")
     op.create_table(
+        "closes",
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("bucket", sa.BigInteger(), nullable=False),
+        sa.Column("ledger", sa.BigInteger(), nullable=False),
+        sa.Column("closed_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("scope", "bucket"),
+        schema="chain",
+        comment="The newest ledger of each 16 whose close time (unix seconds) the log tells, so that a watermark below an open gap still has a time.",
+    )
+    op.create_table(
         "contracts",
         sa.Column("key", sa.Text(collation="C"), nullable=False),
         sa.Column("position", sa.Text(collation="C"), nullable=False),

@@ -20,13 +20,15 @@ def client(settings: EngineSettings, *, on_request: OnRequest = lambda _method, 
     )
 
 
-def glance(settings: EngineSettings) -> Client:
-    """For a look at the nodes: whoever does not answer within one time-out is told as silent."""
+def glance(settings: EngineSettings, *, on_request: OnRequest = lambda _method, _outcome: None) -> Client:
+    """Return a client for a look at the nodes: one that does not answer within one time-out counts as silent."""
     return Client(
         urls=settings.rpc.urls,
         passphrase=settings.network.passphrase or "",
         ca_file=settings.rpc.ca_file,
         timeout_seconds=settings.rpc.timeout_seconds,
         max_attempts=GLANCE_ATTEMPTS,
+        requests_per_second=settings.rpc.requests_per_second,
         call_seconds=settings.rpc.timeout_seconds,
+        on_request=on_request,
     )

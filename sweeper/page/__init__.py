@@ -76,8 +76,9 @@ def _facts(report: Told) -> Iterable[tuple[str, str]]:
     yield "Began", words.moment(report.started_at)
     yield "Ended", words.moment(report.finished_at)
     yield "Took", words.span(report.seconds)
-    ledger = report.watermark_ledger
-    yield "Stands on ledger", "none: nothing was indexed" if ledger is None else str(ledger)
+    yield "True as of", "no ledger: nothing was indexed" if report.watermark_ledger is None else report.as_of
+    if report.freshness.get("tip_ledger") is not None:
+        yield "Newest ledger of the nodes", str(report.freshness["tip_ledger"])
     if report.canary is not None:
         yield "Canary", "found, as it must be" if report.canary else "not found: the comparison did not work"
 

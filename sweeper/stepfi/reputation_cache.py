@@ -64,6 +64,11 @@ SELECT entity.key, entity.position, entity.user_address AS wallet_address, {_SCO
     def chain_key(self, row: Row, _: Surroundings) -> str | None:
         return f"score:{self._settings.reputation}:{row['wallet_address']}"
 
+    def fact_keys(self, finding: Finding) -> Sequence[str]:
+        """Return the user's own facts and those of the map: a score follows from both."""
+        contract = self._settings.reputation
+        return f"score:{contract}:{_wallet(finding)}", f"score_map:{contract}"
+
     def app_key(self, expected: Row) -> str:
         return str(expected["wallet_address"])
 

@@ -37,6 +37,10 @@ class Transactions:
     def compares(self) -> str:
         return self.table
 
+    def fact_keys(self, finding: Finding) -> Sequence[str]:  # noqa: ARG002 - the protocol's signature
+        """Return nothing: what a transaction came to is asked of the chain."""
+        return ()
+
     async def survey(self, context: Context) -> AsyncGenerator[Finding, None]:
         """Every unfinished row whose outcome is proven, or neither proven nor still to come; and all of several for one hash."""
         context.compared.setdefault(self.table, Compared()).app_rows += await self._count(context)

@@ -163,6 +163,7 @@ async def deployment(
                 "CHAINTRUE_DATABASE__URL": own,
                 "CHAINTRUE_APP_DATABASE__URL": app,
                 "CHAINTRUE_SWEEP__SETTLE_SECONDS": "0",
+                "CHAINTRUE_SWEEP__MAX_TIP_AGE_SECONDS": "0",  # the recorded ledgers closed long ago
                 "CHAINTRUE_SWEEP__FLAP_LIMIT": "1000",  # tests put the same rows back again and again
                 "CHAINTRUE_STEPFI__CREDITLINE": contracts["creditline"],
                 "CHAINTRUE_STEPFI__LIQUIDITY_POOL": contracts["pool"],

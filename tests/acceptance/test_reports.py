@@ -94,7 +94,8 @@ async def test_a_clean_run_has_a_page_and_a_metric_of_its_success(told: World, t
         )
     assert ended.code == 0, ended.stderr
     assert there.got == []
-    assert "Clean: the app says what the chain says." in page.read_text()
+    as_of = f"ledger {ended.json['watermark_ledger']}, closed 20"
+    assert f"Clean: the application database agrees with the chain as of {as_of}" in page.read_text()
     assert ended.json["run_id"] in page.read_text()
     assert metric(textfile, "drift_age_seconds") == 0
     success = metric(textfile, "sweep_last_success_timestamp_seconds")

@@ -47,6 +47,7 @@ class Scene:
             "rpc__urls": self.node.url,
             "app_database__url": self.book.app_url,
             "sweep__settle_seconds": "0",
+            "sweep__max_tip_age_seconds": "0",
             "sweep__database_share": "1",
             "sweep__max_findings": str(2 * self.book.loans),
             "sweep__max_repairs": str(2 * self.book.loans),

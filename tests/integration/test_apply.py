@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import datetime
 from random import Random
 from typing import Any
 
@@ -12,15 +14,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 import migrations
 from deploy import stack
+from shared import coverage_store, errors, frames, position
 from shared import database as databases
-from shared import errors, frames, position
 from shared.settings import Database
 from streams.apply import Applier, Record
 from tests.stepfi_frames import History
 
 TABLES = (
     "contracts", "creditlines", "loans", "liquidity_positions", "pools", "reputation_maps", "scores", "score_changes",
-    "vendors", "facts", "coverage", "superseded", "gaps", "anchors", "facts_partitions", "scopes", "offsets",
+    "vendors", "facts", "coverage", "superseded", "gaps", "anchors", "closes", "facts_partitions", "scopes", "offsets",
 )  # fmt: skip
 
 
@@ -184,3 +186,20 @@ async def test_what_cannot_be_decoded_is_stored_with_its_reason(engine: AsyncEng
         ).one()
     assert row.kind == "ODDY"
     assert "ODDY" in row.problem
+
+
+async def test_a_watermark_below_an_open_gap_has_the_nearest_known_close(engine: AsyncEngine, story: History) -> None:
+    """The close of the tip says nothing of a watermark that a gap holds back: what the log tells below it does."""
+    begin, events = story.origin().through, story.events()
+    middle = position.ledger_of(events[len(events) // 2].id)
+    before = [one for one in events if position.ledger_of(one.id) <= middle]
+    behind = [one for one in events if position.ledger_of(one.id) > middle + 100]
+    first = story.page(before, after=begin, through=position.end_of(middle + 3))
+    later = story.page(behind, after=position.end_of(middle + 100), through=position.end_of(story.last))
+    whole: list[frames.Frame] = [story.origin(), first, replace(later, closed_at=2_000_000_000)]
+    await applier(engine, story).apply(0, records(whole))
+    async with engine.connect() as connection:
+        found = await coverage_store.watermark(connection, scope=story.application.scope)
+    assert found is not None
+    assert (found.ledger, found.closed_ledger) == (middle + 3, middle)
+    assert found.closed_at == int(datetime.fromisoformat(before[-1].closed_at).timestamp())

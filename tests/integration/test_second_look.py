@@ -50,7 +50,7 @@ async def test_a_row_whose_entity_is_known_by_now_is_in_motion_and_drifts_still(
     assert [(one.row_id, one.drift_class) for one in again] == [(row, "unresolved_provisional_id")]
     assert again[0].entity is not None
     second = await sightings.note(world.engine, again, looked_at=map(sightings.place, found))
-    counted = settling.settled(first, second, again, watermark=context.watermark.ledger)
+    counted = settling.settled(first, second, again, ahead=set())
     assert (list(counted.findings), counted.in_motion) == ([], 1)
     async with world.engine.connect() as connection:
         there = (await connection.execute(text("SELECT row_id, first_seen FROM recon.drift WHERE is_there"))).all()

@@ -128,7 +128,7 @@ class TestNote:
         moved = [finding(number, **MOVED) if number % 2 else finding(number) for number in range(0, MANY, 5)]
         second = await sightings.note(engine, moved, looked_at=map(sightings.place, every))
         assert len(await there(engine)) == len(moved)
-        counted = settling.settled(first, second, moved, watermark=0)
+        counted = settling.settled(first, second, moved, ahead=set())
         assert (len(counted.findings), counted.in_motion) == (len(moved) / 2, len(moved) / 2)
         await sightings.over(engine, every)
         assert await there(engine) == set()

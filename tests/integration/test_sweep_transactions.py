@@ -266,7 +266,7 @@ class TestSecondLook:
             again = await app.subject.look_again(context, findings)
             second = await sightings.note(app.engine, again)
         assert [(one.row_id, one.can_be_written, one.guard) for one in again] == [(row_id, False, {})]
-        counted = settling.settled(first, second, again, watermark=context.watermark.ledger)
+        counted = settling.settled(first, second, again, ahead=set())
         assert (list(counted.findings), counted.in_motion) == ([], 1)
 
     async def test_nothing_is_looked_at_for_nothing(self, app: App) -> None:

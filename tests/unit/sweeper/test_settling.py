@@ -110,42 +110,34 @@ class TestRemaining:
 class TestSettled:
     def test_the_same_twice_counts_and_carries_its_age(self) -> None:
         first, second = noted([finding()]), noted([finding()], since=timedelta(days=2))
-        one = settling.settled(first, second, [finding()], watermark=100)
+        one = settling.settled(first, second, [finding()], ahead=set())
         assert (one.in_motion, one.ahead, one.notes) == (0, 0, [])
         assert [found.evidence["first_seen"] for found in one.findings] == [NOW - timedelta(days=2)]
 
     def test_what_differs_otherwise_by_now_is_in_motion(self) -> None:
         moved = finding(columns={"status": Both("pending", "completed")})
-        one = settling.settled(noted([finding()]), noted([moved]), [moved], watermark=100)
+        one = settling.settled(noted([finding()]), noted([moved]), [moved], ahead=set())
         assert (list(one.findings), one.in_motion) == ([], 1)
         assert one.notes == ["1 row changed between the two looks: in motion, so not counted by this run"]
 
     def test_what_was_not_seen_before_is_in_motion(self) -> None:
-        one = settling.settled(noted([]), noted([finding()]), [finding()], watermark=100)
+        one = settling.settled(noted([]), noted([finding()]), [finding()], ahead=set())
         assert (list(one.findings), one.in_motion) == ([], 1)
 
-    def test_what_the_watermark_does_not_vouch_for_waits_for_it(self) -> None:
-        for watermark, count in ((99, 0), (100, 1), (101, 1)):
-            one = settling.settled(noted([finding()]), noted([finding()]), [finding()], watermark=watermark)
+    def test_what_rests_on_facts_beyond_the_watermark_waits_for_it(self) -> None:
+        for ahead, count in (({finding().identity}, 0), (set(), 1)):
+            one = settling.settled(noted([finding()]), noted([finding()]), [finding()], ahead=ahead)
             assert (len(one.findings), one.ahead) == (count, 1 - count)
-
-    def test_the_last_event_of_the_watermark_s_ledger_is_not_ahead(self) -> None:
-        later = finding(evidence={"known_at": position.before_observations(100)})
-        assert settling.settled(noted([later]), noted([later]), [later], watermark=100).ahead == 0
-
-    def test_what_stands_on_no_fact_is_never_ahead_and_a_fact_without_a_place_always(self) -> None:
-        for evidence, count in (({}, 1), ({"known_at": None}, 1), ({"known_at": "somewhere"}, 0)):
-            one = finding(evidence=evidence)
-            assert len(settling.settled(noted([one]), noted([one]), [one], watermark=0).findings) == count
 
     @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), max_size=20))
     def test_every_finding_counts_or_is_counted_as_why_not(self, cases: list[tuple[bool, bool, bool]]) -> None:
-        first, again = [], []
+        first, again, beyond = [], [], set()
         for number, (was_there, same, ahead) in enumerate(cases):
-            known = {"known_at": position.end_of(101 if ahead else 100)}
-            again.append(finding(number, evidence=known))
+            again.append(finding(number))
+            if ahead:
+                beyond.add(again[-1].identity)
             if was_there:
                 first.append(again[-1] if same else finding(number, drift_class="stale_value"))
-        one = settling.settled(noted(first), noted(again), again, watermark=100)
+        one = settling.settled(noted(first), noted(again), again, ahead=beyond)
         assert len(one.findings) == sum(case == (True, True, False) for case in cases)
         assert len(one.findings) + one.in_motion + one.ahead == len(again)
