@@ -2,7 +2,8 @@
 
     ChaintrueError
     ├── SettingError         a setting is missing or wrong
-    │   └── RightMissing     the role of a setting's address may not do what is asked of it
+    │   ├── RightMissing     the role of a setting's address may not do what is asked of it
+    │   └── DatabaseReadOnly the application database accepts no writes from us
     ├── NotMigrated          the own database has not the tables of this version
     ├── DatabaseUnreachable  PostgreSQL does not answer, or refuses us
     ├── KafkaUnreachable     Kafka does not answer
@@ -53,6 +54,10 @@ class SettingError(ChaintrueError):
 
 class RightMissing(SettingError):
     """The role of a database's address lacks a right."""
+
+
+class DatabaseReadOnly(SettingError):
+    """The application database is read-only."""
 
 
 class NotMigrated(ChaintrueError):

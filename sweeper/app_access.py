@@ -19,11 +19,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from shared import errors, transient
 from shared.database import STATEMENT_TIMEOUT_SECONDS
 from shared.settings import RowSecurity
+from sweeper import app_read_only
 
 LOCK_SECONDS = 5
 IDLE_SECONDS = 60
 _ROW_SECURITY = "chaintrue_row_security"
 _INSUFFICIENT_PRIVILEGE = "42501"
+_READ_ONLY = "25006"
+_NOT_SUPPORTED = "0A000"
 _SETTINGS = {
     "timezone": "UTC",
     "datestyle": "ISO, MDY",
@@ -42,14 +45,17 @@ _SEARCH_PATH = "(SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'sear
 _MODES = {read_only: text(f"SET TRANSACTION READ {'ONLY' if read_only else 'WRITE'}") for read_only in (True, False)}
 
 
-def _set(settings: dict[str, str]) -> str:
+def _set(settings: dict[str, str], *, read_only: bool) -> str:
+    """Set what a transaction needs; one that writes also asks what makes the database read-only."""
     values = {name: f"'{value}'" for name, value in settings.items()} | {"search_path": _SEARCH_PATH}
-    return "SELECT " + ", ".join(f"pg_catalog.set_config('{name}', {value}, true)" for name, value in values.items())
+    sets = ", ".join(f"pg_catalog.set_config('{name}', {value}, true)" for name, value in values.items())
+    return f"SELECT {'NULL' if read_only else app_read_only.SQL} AS read_only, {sets}"
 
 
 _SESSIONS = {
-    RowSecurity.BYPASS: text(_set(_SETTINGS | {"row_security": "off"})),
-    RowSecurity.POLICIES: text(_set(_SETTINGS | {"row_security": "on"})),
+    (security, read_only): text(_set(_SETTINGS | {"row_security": word}, read_only=read_only))
+    for security, word in ((RowSecurity.BYPASS, "off"), (RowSecurity.POLICIES, "on"))
+    for read_only in (True, False)
 }
 
 
@@ -67,7 +73,10 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 @asynccontextmanager
 async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """One transaction that may write, committed at the end of the block; raises RightMissing where the role lacks a right."""
+    """One transaction that may write, committed at the end of the block.
+
+    Raises RightMissing where the role lacks a right, DatabaseReadOnly where the database accepts no writes from us.
+    """
     async with _begun(engine, read_only=False) as connection:
         yield connection
 
@@ -77,8 +86,7 @@ async def _begun(engine: AsyncEngine, *, read_only: bool) -> AsyncIterator[Async
     security = engine.get_execution_options().get(_ROW_SECURITY, RowSecurity.BYPASS)
     try:
         async with engine.begin() as connection:
-            await connection.execute(_MODES[read_only])  # first: PostgreSQL takes it before any query alone
-            await connection.execute(_SESSIONS[security])
+            await _set_up(connection, security, read_only=read_only)
             yield connection
     except (ProgrammingError, asyncpg.InsufficientPrivilegeError) as error:  # the second of what went past SQLAlchemy
         if isinstance(error, ProgrammingError) and not is_missing_right(error):
@@ -88,8 +96,28 @@ async def _begun(engine: AsyncEngine, *, read_only: bool) -> AsyncIterator[Async
             f"the role of CHAINTRUE_APP_DATABASE__URL lacks a right: {words}",
             cure="run the application's script in deploy/roles as the owner of the tables; `chaintrue doctor` names the rights",
         ) from None
+    except DBAPIError as error:
+        if read_only or _sqlstate(error) != _READ_ONLY:
+            raise
+        raise app_read_only.error("refused") from None
+
+
+async def _set_up(connection: AsyncConnection, security: RowSecurity, *, read_only: bool) -> None:
+    try:
+        await connection.execute(_MODES[read_only])  # first: PostgreSQL takes it before any query alone
+    except DBAPIError as error:
+        if read_only or _sqlstate(error) != _NOT_SUPPORTED:  # what a standby says to READ WRITE
+            raise
+        raise app_read_only.error("recovery") from None
+    by = (await connection.execute(_SESSIONS[security, read_only])).one().read_only
+    if by is not None:
+        raise app_read_only.error(by)
 
 
 def is_missing_right(error: DBAPIError) -> bool:
     """Whether PostgreSQL refused the statement for want of a right, row-level security included."""
-    return getattr(error.orig, "sqlstate", None) == _INSUFFICIENT_PRIVILEGE
+    return _sqlstate(error) == _INSUFFICIENT_PRIVILEGE
+
+
+def _sqlstate(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)

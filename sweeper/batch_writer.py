@@ -55,6 +55,8 @@ class _Writer:
                 seen = await batches.write(connection, batch, past_locked=last)
         except Altered as error:
             return await self._in_halves(batch, str(error))
+        except errors.DatabaseReadOnly as error:  # no half of the batch would be accepted either
+            return [Done(outcome=Outcome.FAILED, reason=f"{error.args[0]}. Hint: {error.cure}")] * len(batch)
         except errors.RightMissing as error:
             reason = f"{error.args[0]}; cure: {error.cure}"
             return await (self._refused if await self._may_never(batch) else self._in_halves)(batch, reason)
@@ -129,7 +131,7 @@ class _Writer:
                 opened = app_access.writing if locking else app_access.transaction  # a lock is a write to PostgreSQL
                 async with opened(self._context.app) as connection:
                     return await batches.look(connection, batch, locking=locking)
-            except errors.RightMissing:
+            except (errors.RightMissing, errors.DatabaseReadOnly):
                 if not locking:
                     raise
                 return None

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import coverage_store, database, errors, rpc
 from shared.settings import EngineSettings, RowSecurity
-from sweeper import app_access, app_rights, app_schema, chain_tip, classes, freshness, lock, runs
+from sweeper import app_access, app_read_only, app_rights, app_schema, chain_tip, classes, freshness, lock, runs
 from sweeper.context import Context, Subject
 from sweeper.freshness import Freshness, Tip
 from sweeper.model import Finding, Outcome
@@ -207,6 +207,7 @@ async def _introspect(context: Context, chosen: list[Subject], subjects: Sequenc
     tables = dict(context.tables)
     policies = context.settings.row_security is RowSecurity.POLICIES
     async with app_access.transaction(context.app) as connection:
+        run.notes += await app_read_only.notes(connection)
         for subject in subjects:
             found = await app_schema.read_table(connection, subject.table)
             complete = found is not None and all(found.has(column) for column in subject.required)
