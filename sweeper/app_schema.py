@@ -9,9 +9,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import errors
 
+# A default may also come from the column's domain. A view has columns that it computes: those cannot be set either.
 _COLUMNS = text("""
-SELECT attribute.attname AS name, format_type(attribute.atttypid, attribute.atttypmod) AS type
-FROM pg_attribute AS attribute
+SELECT attribute.attname AS name, format_type(attribute.atttypid, attribute.atttypmod) AS type,
+  attribute.attnotnull AS not_null,
+  attribute.atthasdef OR attribute.attidentity <> '' OR kind.typdefault IS NOT NULL AS has_default,
+  CASE WHEN attribute.attgenerated <> '' THEN 'generated' WHEN attribute.attidentity = 'a' THEN 'identity'
+    WHEN NOT pg_column_is_updatable(to_regclass(:table), attribute.attnum, true) THEN 'computed' END AS fixed,
+  kind.typcategory = 'D' AS is_time,
+  CASE kind.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN 'domain' END AS kind
+FROM pg_attribute AS attribute JOIN pg_type AS kind ON kind.oid = attribute.atttypid
 WHERE attribute.attrelid = to_regclass(:table) AND attribute.attnum > 0 AND NOT attribute.attisdropped
 """)
 
@@ -45,6 +52,12 @@ SELECT EXISTS (SELECT FROM pg_trigger AS one WHERE one.tgrelid = to_regclass(:ta
   AND one.tgenabled <> 'D' AND one.tgtype & 66 = 0)
 """)
 
+# Such a trigger may fill what an insert leaves out.
+_FILLS_ROWS = text("""
+SELECT EXISTS (SELECT FROM pg_trigger AS one WHERE one.tgrelid = to_regclass(:table) AND NOT one.tgisinternal
+  AND one.tgenabled <> 'D' AND one.tgtype & 4 = 4 AND one.tgtype & 66 <> 0)
+""")
+
 _RULES = text("""
 SELECT 'constraint ' || pg_get_constraintdef(one.oid) AS rule FROM pg_constraint AS one
 WHERE to_regclass(:table) IN (one.conrelid, one.confrelid)
@@ -68,6 +81,13 @@ class AppTable:
     """A table as it is: columns with their PostgreSQL types, what refers to it, and columns that no two rows share.
 
     `acts_after_writes`: the application has triggers that may write to a row once more, after it was written.
+
+    kinds         columns of a type that the application made: enum or domain
+    times         columns of a date or time type, or of a domain of one
+    fixed         columns that no statement can set, with the kind: generated, identity or computed (by a view)
+    not_null      columns that take no NULL
+    must_be_set   those of them without a default, which an insert has to set
+    fills_rows    whether a trigger may fill columns of a row before it is inserted
     """
 
     name: str
@@ -75,6 +95,12 @@ class AppTable:
     references: tuple[Reference, ...] = field(default=())
     unique: tuple[tuple[str, ...], ...] = field(default=())
     acts_after_writes: bool = True
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    times: frozenset[str] = frozenset()
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    not_null: frozenset[str] = frozenset()
+    must_be_set: frozenset[str] = frozenset()
+    fills_rows: bool = False
 
     def has(self, column: str) -> bool:
         return column in self.types
@@ -82,7 +108,7 @@ class AppTable:
 
 async def read_table(connection: AsyncConnection, name: str) -> AppTable | None:
     """The table `name` of the schema in the search path; None if there is none."""
-    columns = await connection.execute(_COLUMNS, {"table": name})
+    columns = (await connection.execute(_COLUMNS, {"table": name})).all()
     types = {row.name: row.type for row in columns}
     if not types:
         return None
@@ -94,13 +120,20 @@ async def read_table(connection: AsyncConnection, name: str) -> AppTable | None:
         references=tuple(Reference(row.table, tuple(row.columns), tuple(row.targets)) for row in references),
         unique=tuple(tuple(row.columns) for row in unique),
         acts_after_writes=(await connection.execute(_ACTS_AFTER, {"table": name})).scalar_one(),
+        kinds={row.name: row.kind for row in columns if row.kind is not None},
+        times=frozenset(row.name for row in columns if row.is_time),
+        fixed={row.name: row.fixed for row in columns if row.fixed is not None},
+        not_null=frozenset(row.name for row in columns if row.not_null),
+        must_be_set=frozenset(row.name for row in columns if row.not_null and not row.has_default),
+        fills_rows=(await connection.execute(_FILLS_ROWS, {"table": name})).scalar_one(),
     )
 
 
 async def fingerprint(connection: AsyncConnection, table: AppTable) -> str:
     """What a change was planned for: the table's columns and types, its constraints, references and triggers, in one hash."""
     rules = sorted(str(row.rule) for row in await connection.execute(_RULES, {"table": table.name}))
-    lines = [f"{name} {kind}" for name, kind in sorted(table.types.items())] + rules
+    columns = [f"{name} {kind} {table.fixed.get(name, '')}".rstrip() for name, kind in sorted(table.types.items())]
+    lines = columns + rules
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

@@ -14,6 +14,7 @@ from shared import errors
 from shared.settings import EngineSettings
 from sweeper import (
     app_access,
+    column_fit,
     plan,
     plan_done,
     plan_file,
@@ -120,6 +121,7 @@ async def _find_anew(context: Context, subject: Subject, changes: Sequence[Chang
         return []
     context.say(f"looking again at {len(changes)} rows of {subject.table}")
     found = await subject.examine(context, [plan_file.finding_of(change) for change in changes])
+    found = await column_fit.keep(context, found, notes)
     of_row = {finding.row_id: finding for finding in found if finding.row_id is not None}
     of_entity = {finding.entity: finding for finding in found if finding.row_id is None}
     context.compared[subject.table] = Compared(expected_rows=len(changes), app_rows=len(changes))

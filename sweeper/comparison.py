@@ -17,6 +17,7 @@ from sweeper.digest import match, sides
 from sweeper.digest.match import Ids
 from sweeper.digest.spec import Digest
 from sweeper.model import Finding, Row
+from sweeper.storage import Storage
 
 PAGE_ROWS = 1000
 """Rows in memory at once, on each side."""
@@ -65,6 +66,7 @@ class Comparison(ABC, Generic[E]):
     """For how long a row may be missing before that is a finding."""
     writes: frozenset[str] = frozenset()
     inserts: frozenset[str] = frozenset()
+    storage: Storage = Storage()
     looks_up: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     @abstractmethod

@@ -14,6 +14,7 @@ from shared.settings import Sweep
 from sweeper.app_schema import AppTable
 from sweeper.model import Answer, Finding
 from sweeper.pace import Pace
+from sweeper.storage import Storage
 
 if TYPE_CHECKING:
     from sweeper.lock import Alone
@@ -116,6 +117,11 @@ class Subject(Protocol):
     @property
     def inserts(self) -> frozenset[str]:
         """The columns that it may fill of a row that is missing; none where it adds no rows."""
+        ...
+
+    @property
+    def storage(self) -> Storage:
+        """What its columns have to hold, and which of them are written together or not at all."""
         ...
 
     @property

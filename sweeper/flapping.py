@@ -45,7 +45,9 @@ async def mark(engine: AsyncEngine, findings: Sequence[Finding], *, limit: int, 
         numbers = rows[start : start + PAGE_ROWS]
         some = [findings[number] for number in numbers]
         async for place, writes in _written(engine, some, limit=limit, window_seconds=window_seconds):
-            told = written_back.most(writes, some[place].columns)
+            finding = some[place]
+            written = {name: both for name, both in finding.columns.items() if name in finding.update}
+            told = written_back.most(writes, written)
             if told is not None and told.times >= limit:
                 marked[numbers[place]] = _flapping(some[place], told)
     return marked

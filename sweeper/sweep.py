@@ -15,6 +15,7 @@ from shared.settings import EngineSettings
 from sweeper import (
     ahead,
     changed,
+    column_fit,
     flapping,
     observe,
     plan,
@@ -194,8 +195,9 @@ async def _confirm(one: Session, subjects: Sequence[Subject], findings: Sequence
     left = {finding.identity for finding in confirmed}
     await sightings.over(context.chain, [finding for finding in asked if finding.identity not in left])
     context.answers.update(finding.answer for finding in confirmed if finding.answer is not None)
+    storable = await column_fit.keep(context, confirmed, one.run.notes)
     return await flapping.mark(
-        context.chain, confirmed, limit=sweep.flap_limit, window_seconds=sweep.flap_window_seconds
+        context.chain, storable, limit=sweep.flap_limit, window_seconds=sweep.flap_window_seconds
     )
 
 

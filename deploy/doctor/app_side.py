@@ -7,12 +7,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from deploy import application
-from deploy.doctor import own_side
+from deploy.doctor import app_columns, own_side
 from deploy.doctor.checks import Examination
 from shared import database, pooler
 from shared.settings import RowSecurity
 from shared.stepfi.settings import Settings
-from sweeper import app_access, app_rights
+from sweeper import app_access, app_read_only, app_rights
 from sweeper.app_rights import Needs, Rights
 from sweeper.context import Subject
 from sweeper.digest.hashing import Hashing
@@ -57,11 +57,18 @@ async def _role(found: Examination, engine: AsyncEngine, settings: Settings) -> 
     wanted = app_rights.needs(subjects.values())
     async with app_access.transaction(engine) as connection:
         role = (await connection.execute(_ROLE)).one()
+        read_only = await app_read_only.look(connection)
         rights = {table: await app_rights.read(connection, table) for table in wanted}
+        unfit = {table: await app_columns.unfit(connection, subject) for table, subject in subjects.items()}
         others = await _others(connection, wanted)
+    if read_only is None:
+        found.well(f"{CHECK}: writes", "it accepts writes")
+    else:
+        found.ill(f"{CHECK}: writes", str(read_only.args[0]), cure=read_only.cure or "look why")
     _row_security(found, settings.sweep.row_security, rights, wanted, bypasses=role.bypasses)
     for table, has in rights.items():
         _table(found, wanted[table], has, subjects.get(table))
+        app_columns.tell(found, f"{CHECK}: {table}", unfit.get(table, ()))
     if role.is_super or role.makes:
         does = "is a superuser" if role.is_super else "may make roles or databases"
         found.well(f"{CHECK}: role", f"the role {role.name} {does}, which is more than is needed", cure=ROLE_CURE)

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from shared import coverage_store, errors, ledger_entry
 from shared.stepfi import amounts, entries, values
 from shared.stepfi.events import Role
+from shared.stepfi.settings import Stepfi
 from sweeper import app_access, contradiction, questions
 from sweeper.comparison import Case, KeyRange
 from sweeper.context import Context
@@ -18,7 +19,8 @@ from sweeper.digest.spec import Digest
 from sweeper.model import Answer, Both, Finding, Row
 from sweeper.questions import Held
 from sweeper.spot_checks import Checked
-from sweeper.stepfi.wallets import ByWallet, Rule, Surroundings
+from sweeper.stepfi.wallets import TOLERANCE_SETTING, ByWallet, Rule, Surroundings
+from sweeper.storage import ANY_TIME, Storage
 
 TABLE = "liquidity_positions"
 
@@ -40,6 +42,16 @@ class LiquidityPositions(ByWallet):
     required = ("id", "provider_wallet", "deposited_amount", "updated_at")
     writes = frozenset({"deposited_amount", "updated_at"})
     inserts = frozenset({"provider_wallet", "deposited_amount", "updated_at"})
+
+    def __init__(self, settings: Stepfi) -> None:
+        super().__init__(settings)
+        smallest = amounts.to_app(1, decimals=settings.amount_decimals)
+        self.storage = Storage(
+            amounts=frozenset({"deposited_amount"}),
+            tolerance=settings.amount_tolerance,
+            tolerance_setting=TOLERANCE_SETTING,
+            examples={"deposited_amount": (smallest,), "updated_at": (ANY_TIME,)},
+        )
 
     def app_query(self, _: Context) -> str:
         return (

@@ -23,6 +23,9 @@ WRITES = frozenset(
 INSERTS = WRITES | {
     *("user_wallet", "amount", "loan_amount", "guarantee", "interest_rate", "total_repayment", "term", "created_at")
 }
+TOGETHER = {"loan_id": WRITES - {"updated_at"}, "status": frozenset({"completed_at", "defaulted_at"})}
+"""A link is written with everything that it settles, a status with its times; or not at all."""
+AMOUNTS = frozenset({"amount", "loan_amount", "guarantee", "total_repayment", "remaining_balance"})
 _TIME_OF = {"completed": "completed_at", "defaulted": "defaulted_at"}
 
 

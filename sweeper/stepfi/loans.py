@@ -19,6 +19,8 @@ from sweeper.spot_checks import Checked
 from sweeper.stepfi import loan_candidates, loan_confirm, loan_rules, loan_values
 from sweeper.stepfi.loan_links import Links
 from sweeper.stepfi.loan_values import Surroundings
+from sweeper.stepfi.wallets import TOLERANCE_SETTING
+from sweeper.storage import ANY_TIME, Storage
 
 _APP = """
 SELECT row.id, row.loan_id, row.user_wallet, row.vendor_id, row.amount, row.loan_amount, row.guarantee, row.status,
@@ -58,6 +60,19 @@ class Loans(Comparison[Surroundings]):
         self._settings = settings
         self._contract = settings.creditline or ""
         self.grace_seconds = settings.insert_grace_seconds
+        words = [statuses.app_loan_status(one, cancelled=settings.cancelled_status) for one in statuses.LOAN_STATUSES]
+        self.storage = Storage(
+            together=loan_values.TOGETHER,
+            amounts=loan_values.AMOUNTS,
+            tolerance=settings.amount_tolerance,
+            tolerance_setting=TOLERANCE_SETTING,
+            examples={
+                "loan_id": (str((1 << 64) - 1),),
+                "status": tuple(words),
+                **dict.fromkeys(loan_values.AMOUNTS, (amounts.to_app(1, decimals=settings.amount_decimals),)),
+                **dict.fromkeys(("completed_at", "defaulted_at", "created_at", "updated_at"), (ANY_TIME,)),
+            },
+        )
 
     def app_query(self, _: Context) -> str:
         return _APP

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from shared import errors, ledger_entry
 from shared.stepfi import entries, statuses, values
 from shared.stepfi.events import Role
+from shared.stepfi.settings import Stepfi
 from sweeper import app_access, contradiction, questions
 from sweeper.comparison import Case, KeyRange
 from sweeper.context import Context
@@ -18,7 +19,10 @@ from sweeper.digest.spec import Digest
 from sweeper.model import Answer, Both, Finding, Row, Value
 from sweeper.spot_checks import Checked
 from sweeper.stepfi.wallets import ByWallet, Rule, Surroundings, is_address
+from sweeper.storage import ANY_TIME, Storage
 
+_SCORED = frozenset({"score", "tier", "last_synced_at"})
+"""One value in several columns: written together or not at all."""
 _SCORE = "CASE WHEN entity.position < map.position THEN 0 ELSE entity.score END"
 _FROM = "FROM chain.scores AS entity LEFT JOIN chain.reputation_maps AS map ON map.contract = entity.contract"
 # Who is not in our tables has 0, once the whole map was read.
@@ -42,6 +46,17 @@ class ReputationCache(ByWallet):
     writes = frozenset({"score", "tier", "last_synced_at", "updated_at"})
     inserts = frozenset({"user_id", "wallet_address", "score", "tier", "last_synced_at", "updated_at"})
     looks_up: ClassVar[Mapping[str, tuple[str, ...]]] = {"users": ("id", "wallet_address")}
+
+    def __init__(self, settings: Stepfi) -> None:
+        super().__init__(settings)
+        self.storage = Storage(
+            together={one: _SCORED - {one} for one in _SCORED},
+            examples={
+                "score": (0, 100),
+                "tier": tuple(statuses.tier(score, low=settings.low_tier) for score in (0, 60, 75, 90)),
+                **dict.fromkeys(("last_synced_at", "updated_at"), (ANY_TIME,)),
+            },
+        )
 
     def app_query(self, _: Context) -> str:
         return (

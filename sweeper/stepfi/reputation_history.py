@@ -9,6 +9,7 @@ from sweeper.digest import spec
 from sweeper.digest.spec import Digest
 from sweeper.model import Finding, Row
 from sweeper.stepfi.wallets import ByWallet, Rule, Surroundings
+from sweeper.storage import ANY_TIME, Storage
 
 
 class ReputationHistory(ByWallet):
@@ -19,6 +20,7 @@ class ReputationHistory(ByWallet):
     row_key = "event_id"
     required = ("id", "event_id", "user_wallet", "old_score", "new_score", "change_amount", "reason")
     inserts = frozenset({*required, "transaction_hash", "ledger_sequence", "created_at"} - {"id"})
+    storage = Storage(examples={"ledger_sequence": ((1 << 32) - 1,), "created_at": (ANY_TIME,)})
 
     def app_query(self, _: Context) -> str:
         return "SELECT row.id, row.event_id FROM reputation_history AS row"

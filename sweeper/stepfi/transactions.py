@@ -16,6 +16,7 @@ from sweeper.stepfi import row_verdicts, transaction_findings, transaction_rows
 from sweeper.stepfi.inquiry import Inquiry
 from sweeper.stepfi.settlement import Verdict
 from sweeper.stepfi.transaction_findings import Case
+from sweeper.storage import ANY_TIME, Storage
 
 PAGE_ROWS = 200
 """Rows in memory at once; each may bring an envelope of some hundred kilobytes."""
@@ -31,6 +32,14 @@ class Transactions:
     required = ("id", "status", "xdr", "submitted_at")
     writes = frozenset({"status", "error", "completed_at", "updated_at"})
     inserts: frozenset[str] = frozenset()
+    storage = Storage(
+        together={"status": frozenset({"completed_at"})},
+        examples={
+            "status": transaction_rows.FINISHED,
+            "error": ("the transaction failed on chain",),
+            **dict.fromkeys(("completed_at", "updated_at"), (ANY_TIME,)),
+        },
+    )
     looks_up: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     @property

@@ -18,6 +18,7 @@ from sweeper.digest.spec import Digest
 from sweeper.model import Answer, Both, Finding, Row
 from sweeper.spot_checks import Checked
 from sweeper.stepfi.wallets import ByWallet, Rule, Surroundings
+from sweeper.storage import ANY_TIME, Storage
 
 _WORDS = frozenset(map(statuses.app_vendor_status, statuses.VENDOR_STATUSES))
 _STORED = text("""
@@ -35,6 +36,12 @@ class Vendors(ByWallet):
     optional = True  # the column `status` came with later versions of the app
     required = ("id", "wallet_address", "status", "updated_at")
     writes = frozenset({"status", "updated_at"})
+    storage = Storage(
+        examples={
+            "status": tuple(map(statuses.app_vendor_status, statuses.VENDOR_STATUSES)),
+            "updated_at": (ANY_TIME,),
+        }
+    )
 
     def app_query(self, _: Context) -> str:
         return "SELECT row.id, row.wallet_address, row.status, row.updated_at FROM vendors AS row"

@@ -33,6 +33,8 @@ class Surroundings:
         return self.watermark_at is not None and created_at + self.grace < self.watermark_at
 
 
+TOLERANCE_SETTING = "CHAINTRUE_STEPFI__AMOUNT_TOLERANCE"
+
 _ADDRESS = re.compile(r"[GC][A-Z2-7]{55}")
 
 

@@ -23,6 +23,7 @@ from sweeper.context import Context, Subject
 from sweeper.journal import Journal
 from sweeper.model import Both, Finding, Outcome
 from sweeper.stepfi.subjects import subjects
+from sweeper.storage import Storage
 
 NOW = datetime(2026, 8, 1, 12, 0, 0, 123456, tzinfo=UTC)
 EARLIER = datetime(2026, 7, 1, 3, 4, 5, 678901, tzinfo=UTC)
@@ -58,13 +59,19 @@ class _Subject:
     row_key: str
     writes: frozenset[str]
     inserts: frozenset[str]
+    storage: Storage
 
 
 def _subjects() -> dict[str, Subject]:
     """The tables with what StepFi's subjects declare that they write."""
     declared = {one.table: one for one in subjects(Stepfi())}
     return {
-        table: cast("Subject", _Subject(table, key, declared[table].writes | ALSO, declared[table].inserts | ALSO))
+        table: cast(
+            "Subject",
+            _Subject(
+                table, key, declared[table].writes | ALSO, declared[table].inserts | ALSO, declared[table].storage
+            ),
+        )
         for table, key in KEYS.items()
     }
 

@@ -17,6 +17,7 @@ from sweeper.model import Both, Finding, Outcome
 from sweeper.plan_file import Change
 from sweeper.report import Extent, Mode
 from sweeper.session import Run, Session
+from sweeper.storage import Storage
 from tests.integration import repair_parts
 from tests.integration.repair_parts import EARLIER, NOW, App
 
@@ -28,6 +29,7 @@ class Loans:
     now: list[Finding] = field(default_factory=list)
     table: str = "loans"
     row_key: str = "loan_id"
+    storage: Storage = field(default_factory=Storage)
 
     async def examine(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:  # noqa: ARG002 - the protocol's
         """What is to be written gets the time of this look, as the rules do it."""
