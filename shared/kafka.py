@@ -4,7 +4,7 @@ Whatever keeps us from Kafka ends in KafkaUnreachable, which names the setting.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from shared import errors, frames, kafka_faults, metrics
 from shared.settings import Kafka, environment_name
@@ -20,6 +21,10 @@ log = structlog.get_logger()
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 """A frame is cut at 64 KiB, but a single event or entry may be larger. Far above what a ledger can hold."""
+BATCH_BYTES = 256 * 1024
+"""Frames that are written together go in record batches of at most this size, before compression."""
+RECORD_OVERHEAD_BYTES = 128
+"""More than a record's header and its batch's header take of the message limit."""
 CLOSE_SECONDS = 5.0
 PRODUCE_SECONDS = 60.0
 """How long a frame may wait for its acknowledgement. A broker that restarts is back by then."""
@@ -181,46 +186,60 @@ class Writer:
         self._settings = settings
 
     async def write(self, partition: int, batch: Iterable[frames.Frame]) -> list[int]:
-        """Write the frames in their order and wait until all are acknowledged; gives their offsets.
+        """Write the frames in their order, wait until all are acknowledged, and return their offsets.
 
-        Raises KafkaUnreachable after PRODUCE_SECONDS. The frames may stand in the log nevertheless, so the caller reads from the
-        log where it stands before it goes on. Raises FrameInvalid for a frame over the topic's message limit.
+        Whatever fails, the log holds the first of these frames up to some point, and none behind that point. A record batch is
+        stored whole or not at all, and the next one is sent only after the acknowledgement. Idempotence alone does not give
+        this: aiokafka drops a batch that expires while the leader is unknown and sends the ones queued behind it, and a broker
+        accepts any first sequence number of a producer that it does not know.
+
+        Raises KafkaUnreachable after PRODUCE_SECONDS. The last frames sent may stand in the log nevertheless, so the caller asks
+        the log for its position before it writes again. Raises FrameInvalid for a frame over the topic's message limit.
         """
-        waiting: list[asyncio.Future[object]] = []
+        offsets: list[int] = []
         try:
             async with asyncio.timeout(PRODUCE_SECONDS):
+                records = self._client.create_batch()
                 for frame in batch:
-                    value = frames.encode(frame)
-                    waiting.append(await self._client.send(self._settings.topic, value, partition=partition))
+                    value = _fitting(frames.encode(frame))
+                    if not _append(records, value):
+                        offsets += await self._send(partition, records)
+                        records = self._client.create_batch()
+                        _append(records, value)  # the first record of a batch may exceed BATCH_BYTES
                     metrics.frames_produced_total.labels(_kind(frame)).inc()
-                return [_offset(metadata) for metadata in await asyncio.gather(*waiting)]
+                if records.record_count():
+                    offsets += await self._send(partition, records)
+                return offsets
         except MessageSizeTooLargeError:
             raise errors.FrameInvalid(
                 f"an event or entry does not fit into a message of {MAX_MESSAGE_BYTES} bytes",
             ) from None
         except (KafkaError, OSError, TimeoutError) as error:
-            _abandon(waiting)
             words = TimeoutError(f"no acknowledgement within {PRODUCE_SECONDS:g} s")
             raise unreachable(self._settings, words if isinstance(error, TimeoutError) else error) from None
+
+    async def _send(self, partition: int, records: BatchBuilder) -> range:
+        """Send one record batch, wait for its acknowledgement, and return the offsets of its records."""
+        records.close()
+        sent = await self._client.send_batch(records, self._settings.topic, partition=partition)
+        metadata = await sent
+        return range(metadata.offset, metadata.offset + records.record_count())
+
+
+def _append(records: BatchBuilder, value: bytes) -> bool:
+    """Append a record to the batch; return False where the batch is full."""
+    return records.append(timestamp=None, key=None, value=value) is not None
+
+
+def _fitting(value: bytes) -> bytes:
+    """Return the value; raise MessageSizeTooLargeError, as `send` of aiokafka does and `send_batch` does not, for one too large."""
+    if len(value) + RECORD_OVERHEAD_BYTES > MAX_MESSAGE_BYTES:
+        raise MessageSizeTooLargeError
+    return value
 
 
 def _kind(frame: frames.Frame) -> str:
     return frame.kind if isinstance(frame, frames.Page) else type(frame).__name__.lower()
-
-
-def _offset(metadata: object) -> int:
-    offset: int = metadata.offset  # type: ignore[attr-defined]  # aiokafka has no types
-    return offset
-
-
-def _abandon(waiting: Sequence[asyncio.Future[object]]) -> None:
-    """Nobody will look at these any more."""
-    for future in waiting:
-        if future.done():
-            if not future.cancelled():
-                future.exception()
-        else:
-            future.cancel()
 
 
 @asynccontextmanager
@@ -231,6 +250,7 @@ async def writer(settings: Kafka) -> AsyncIterator[Writer]:
         enable_idempotence=True,
         acks="all",
         compression_type="lz4",
+        max_batch_size=BATCH_BYTES,
         max_request_size=MAX_MESSAGE_BYTES,
     )
     async with _running(client, settings):
