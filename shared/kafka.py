@@ -21,10 +21,9 @@ log = structlog.get_logger()
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 """A frame is cut at 64 KiB, but a single event or entry may be larger. Far above what a ledger can hold."""
+RECORD_OVERHEAD_BYTES = 128  # more than the headers of a record and its batch take
 BATCH_BYTES = 256 * 1024
-"""Frames that are written together go in record batches of at most this size, before compression."""
-RECORD_OVERHEAD_BYTES = 128
-"""More than a record's header and its batch's header take of the message limit."""
+"""Size of a record batch before compression. Four frames an acknowledgement are quicker than one frame each, sent ahead."""
 CLOSE_SECONDS = 5.0
 PRODUCE_SECONDS = 60.0
 """How long a frame may wait for its acknowledgement. A broker that restarts is back by then."""
@@ -188,20 +187,19 @@ class Writer:
     async def write(self, partition: int, batch: Iterable[frames.Frame]) -> list[int]:
         """Write the frames in their order, wait until all are acknowledged, and return their offsets.
 
-        Whatever fails, the log holds the first of these frames up to some point, and none behind that point. A record batch is
-        stored whole or not at all, and the next one is sent only after the acknowledgement. Idempotence alone does not give
-        this: aiokafka drops a batch that expires while the leader is unknown and sends the ones queued behind it, and a broker
-        accepts any first sequence number of a producer that it does not know.
+        Whatever fails, the log never holds a frame without those before it: a record batch is stored whole or not at all, and
+        the next is sent only after its acknowledgement. Idempotence alone does not give this: aiokafka drops a batch that expires
+        without a leader and sends those behind it, and a broker takes any first sequence number of a producer new to it.
 
-        Raises KafkaUnreachable after PRODUCE_SECONDS. The last frames sent may stand in the log nevertheless, so the caller asks
-        the log for its position before it writes again. Raises FrameInvalid for a frame over the topic's message limit.
+        Raises KafkaUnreachable after PRODUCE_SECONDS. The last batch may stand in the log nevertheless, so the caller asks the
+        log for its position before it writes again. Raises FrameInvalid for a frame over the topic's message limit.
         """
         offsets: list[int] = []
         try:
             async with asyncio.timeout(PRODUCE_SECONDS):
                 records = self._client.create_batch()
                 for frame in batch:
-                    value = _fitting(frames.encode(frame))
+                    value = frames.encode(frame)
                     if not _append(records, value):
                         offsets += await self._send(partition, records)
                         records = self._client.create_batch()
@@ -227,15 +225,10 @@ class Writer:
 
 
 def _append(records: BatchBuilder, value: bytes) -> bool:
-    """Append a record to the batch; return False where the batch is full."""
-    return records.append(timestamp=None, key=None, value=value) is not None
-
-
-def _fitting(value: bytes) -> bytes:
-    """Return the value; raise MessageSizeTooLargeError, as `send` of aiokafka does and `send_batch` does not, for one too large."""
-    if len(value) + RECORD_OVERHEAD_BYTES > MAX_MESSAGE_BYTES:
+    """Append a record to the batch; return False where the batch is full. Raises MessageSizeTooLargeError."""
+    if len(value) + RECORD_OVERHEAD_BYTES > MAX_MESSAGE_BYTES:  # `send` of aiokafka checks it, `send_batch` does not
         raise MessageSizeTooLargeError
-    return value
+    return records.append(timestamp=None, key=None, value=value) is not None
 
 
 def _kind(frame: frames.Frame) -> str:

@@ -42,11 +42,16 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A range that was read (or, with `ledger`, is superseded as of it), of these contracts; None: of all of the scope."""
+    """A range that was read (or, with `ledger`, is superseded as of it), of these contracts; None: of all of the scope.
+
+    continues  the page is of the live stream, so what lies before it was read or is a gap; `at` is when its record was written
+    """
 
     range: coverage.Range
     contracts: tuple[str, ...] | None
     ledger: int | None = None
+    continues: bool = False
+    at: int | None = None
 
 
 @dataclass(slots=True)
@@ -98,7 +103,8 @@ def take(result: Digest, stamped: Stamped, application: Application) -> None:
             _keep_first(result.anchors, page.events)
             _keep_closes(result.closes, page)
             result.events += len(page.events)
-            result.told.append(Proof(coverage.Range(page.after, page.through), page.contracts))
+            read = coverage.Range(page.after, page.through)
+            result.told.append(Proof(read, page.contracts, continues=page.kind == "live", at=stamped.at))
             if page.closed_at is not None:
                 tip = (page.through, page.closed_at)
                 result.tip = max(result.tip or tip, tip)

@@ -1,19 +1,33 @@
-"""Where the indexer stands, according to the log alone.
+"""Where the indexer resumes, according to the log alone.
 
-That is the `through` of the last `live` or `origin` frame, carried over the gaps that were noted behind it. Observations may be
-many behind it, so the partition is read back from its end in growing steps.
+It resumes where the chain of `after` and `through` of the `live` and `gap` records ends, or at the first break in that chain.
+Observations may be many behind the last `live` record, so the partition is read back from its end in growing steps.
+
+What guarantees that no break stays unnoticed:
+
+- the writer (`shared.kafka.Writer`): a write that fails leaves the first of its frames in the log, never a later one alone, so
+  this version makes no break
+- `standing` below: finds a break among the last LOOK_BACK records, more than the largest page has pieces. So a write that an
+  older version left broken is repeated at the next start. Breaks farther back are not searched for: that would read all the log
+- the worker (`streams.proofs`): opens a gap row for a break anywhere in the log, which the filler then closes
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from shared import errors, frames, kafka
 from shared.settings import Kafka
+from streams import resume
+from streams.resume import Link, Standing
 
-FIRST_STEP = 64
+log = structlog.get_logger()
+
+LOOK_BACK = 2048
+"""A page is at most 64 MiB of RPC's answer, cut into frames of 64 KiB. That leaves room for as many other records among them."""
 LARGEST_STEP = 8192
 MAX_RECORDS = 256
 POLL_MILLISECONDS = 1000
@@ -27,25 +41,9 @@ class Beginning:
     at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """`through` is the position up to which the log goes, `contracts` those that are read from there on."""
-
-    contracts: tuple[str, ...]
-    through: str
-
-
-def carried(through: str, gaps: Iterable[frames.Gap]) -> str:
-    """The position behind the gaps (in log order) that begin at or before it: what they say is lost is not asked for again."""
-    for gap in gaps:
-        if gap.after <= through < gap.through:
-            through = gap.through
-    return through
-
-
 def windows(begin: int, end: int) -> Iterator[tuple[int, int]]:
     """Half-open windows of offsets from the end to the beginning, growing."""
-    step = FIRST_STEP
+    step = LOOK_BACK
     while end > begin:
         start = max(begin, end - step)
         yield start, end
@@ -105,7 +103,7 @@ class _Reader:
             )
         if end == 0:
             return None
-        origin, at = await anext(self.read(0, 1))
+        origin, _, at = await anext(self.read(0, 1))
         if not isinstance(origin, frames.Origin):
             raise errors.FrameInvalid(
                 f"the topic {self._settings.topic} begins with a record that is no origin frame: it was made anew, or is another",
@@ -115,26 +113,34 @@ class _Reader:
 
     async def standing(self) -> Standing:
         _, end = await self.ends()
-        gaps: list[frames.Gap] = []
+        links: list[Link] = []
+        newest: int | None = None  # offset of the newest frame that names contracts, which says who is read
         for start, stop in windows(0, end):
-            gaps_here: list[frames.Gap] = []
-            last: frames.Origin | frames.Page | None = None
-            async for frame, _ in self.read(start, stop):
-                match frame:
-                    case frames.Origin() | frames.Page(kind="live"):
-                        last = frame
-                        gaps_here.clear()
-                    case frames.Gap():
-                        gaps_here.append(frame)
-                    case _:
-                        pass
-            gaps = [*gaps_here, *gaps]
-            if last is not None:
-                return Standing(contracts=last.contracts or (), through=carried(last.through, gaps))
+            links_here: list[Link] = []
+            async for frame, offset, _ in self.read(start, stop):
+                if isinstance(frame, frames.Observation):
+                    continue
+                links_here.append(resume.without_events(frame))
+                if resume.names_contracts(frame):
+                    newest = max(newest or 0, offset)
+            links = [*links_here, *links]
+            if newest is not None and (start == 0 or newest + 1 - start >= LOOK_BACK):
+                return self._resumed(links)
         raise errors.FrameInvalid(f"the topic {self._settings.topic} holds no origin frame")
 
-    async def read(self, start: int, stop: int) -> AsyncIterator[tuple[frames.Frame, int]]:
-        """The frames of the offsets [start, stop), with when they were written (unix seconds); a few are held at a time."""
+    def _resumed(self, links: Sequence[Link]) -> Standing:
+        standing = resume.standing_of(links)
+        if standing.through < (newest := resume.newest(links)):
+            log.warning(
+                "the log lacks part of a page; indexing resumes there",
+                partition=self._place.partition,
+                after=standing.through,
+                newest=newest,
+            )
+        return standing
+
+    async def read(self, start: int, stop: int) -> AsyncIterator[tuple[frames.Frame, int, int]]:
+        """Yield the frames of the offsets [start, stop), each with its offset and when it was written (unix seconds)."""
         self._client.seek(self._place, start)
         position = start
         while position < stop:
@@ -143,7 +149,7 @@ class _Reader:
                 position = await self._client.position(self._place)
             for record in batch.get(self._place, []):
                 if record.offset < stop:
-                    yield self._decoded(record), record.timestamp // 1000
+                    yield self._decoded(record), record.offset, record.timestamp // 1000
 
     def _decoded(self, record: "ConsumerRecord[bytes, bytes]") -> frames.Frame:
         place = f"topic {record.topic}, offset {record.offset}"

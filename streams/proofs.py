@@ -1,22 +1,38 @@
 """What the log proves of a scope, in PostgreSQL: where it begins, what is covered or superseded, and the gaps.
 
-The state of a gap follows from what is covered, so it is the same whatever the order in which the frames came.
+The state of a gap follows from what is covered, so it is the same whatever the order in which the frames came. A gap opens for
+a `gap` record, for the time before a contract is read, and for a break in the log (`streams.breaks`), wherever that is.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import func, insert, tuple_, update
+import structlog
+from sqlalchemy import func, insert, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import chain_tables as tables
 from shared import coverage, coverage_store, errors, frames, position
+from streams.breaks import Chain
 from streams.digest import Begun, Digest, Noted, Proof
+
+log = structlog.get_logger()
 
 BEFORE_THE_START = "before the start of the stream"
 BEFORE_IT_WAS_NAMED = "before the contract was added to the settings"
+MISSING_IN_THE_LOG = "missing in the log: its next record begins later"
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A gap to be noted; `at` is when the record that shows it was written (unix seconds)."""
+
+    range: coverage.Range
+    reason: str
+    at: int | None
 
 
 async def record(connection: AsyncConnection, content: Digest, *, partition: int) -> None:
@@ -44,7 +60,9 @@ async def _record_told(
     contracts = await _contracts(connection, scope=scope, partition=partition)
     if kind is Noted:
         for noted in told:
-            await _note(connection, noted.gap, contracts, at=noted.at)
+            gap = noted.gap
+            opened = _Opened(coverage.Range(gap.after, gap.through), gap.reason, noted.at)
+            await _note(connection, opened, contracts, scope=scope)
     else:
         await _close(connection, told, scope=scope, contracts=contracts)
 
@@ -84,27 +102,34 @@ async def _record_origin(connection: AsyncConnection, origin: frames.Origin, at:
         statement = update(tables.scopes).where(tables.scopes.c.scope == origin.scope)
         await connection.execute(statement.values(contracts=[*held, *new]))
     if origin.through > position.START:
-        gap = frames.Gap(
-            network=origin.network,
-            scope=origin.scope,
-            after=position.START,
-            through=origin.through,
-            reason=BEFORE_THE_START if known is None else BEFORE_IT_WAS_NAMED,
-        )
-        await _note(connection, gap, new, at=at)
+        reason = BEFORE_THE_START if known is None else BEFORE_IT_WAS_NAMED
+        opened = _Opened(coverage.Range(position.START, origin.through), reason, at)
+        await _note_for(connection, opened, new, scope=origin.scope)
 
 
-async def _note(connection: AsyncConnection, gap: frames.Gap, contracts: Sequence[str], *, at: int | None) -> None:
+async def _note(connection: AsyncConnection, opened: _Opened, contracts: Sequence[str], *, scope: str) -> None:
+    """Write the row of a gap, unless there is one of the same range."""
     row = {
-        "scope": gap.scope,
-        "after": gap.after,
-        "through": gap.through,
+        "scope": scope,
+        "after": opened.range.after,
+        "through": opened.range.through,
         "contracts": list(contracts),
-        "reason": gap.reason,
+        "reason": opened.reason,
         "state": coverage.GapState.OPEN.value,
-        "noted_at": at,
+        "noted_at": opened.at,
     }
     await connection.execute(upsert(tables.gaps).values(row).on_conflict_do_nothing())
+
+
+async def _note_for(connection: AsyncConnection, opened: _Opened, contracts: Sequence[str], *, scope: str) -> None:
+    """Write the row of a gap of these contracts; where there is one of the same range, name them there as well."""
+    await _note(connection, opened, contracts, scope=scope)
+    columns = tables.gaps.c
+    where = (columns.scope == scope, columns.after == opened.range.after, columns.through == opened.range.through)
+    known = (await connection.execute(select(columns.contracts).where(*where))).scalar_one()
+    if added := [contract for contract in contracts if contract not in known]:
+        values = {"contracts": [*known, *added], "state": coverage.GapState.OPEN.value}
+        await connection.execute(update(tables.gaps).where(*where).values(values))
 
 
 async def _close(
@@ -112,13 +137,30 @@ async def _close(
 ) -> None:
     held = await coverage_store.read(connection, scope=scope)
     covered = dict(held.covered)
+    chain = Chain(await _accounted(connection, held, scope=scope))
     for proof in proofs:
-        for contract in proof.contracts or contracts:
+        named = proof.contracts or contracts
+        for missing, lacking in chain.take(proof, named).items():
+            ends = {"after": missing.after, "through": missing.through}
+            log.error("records are missing in the log; a gap is opened", scope=scope, **ends)
+            await _note_for(connection, _Opened(missing, MISSING_IN_THE_LOG, proof.at), lacking, scope=scope)
+        for contract in named:
             if proof.ledger is not None:
                 await _supersede(connection, proof.range, proof.ledger, scope=scope, contract=contract)
             else:
                 covered[contract] = coverage.add(covered.get(contract, coverage.NOTHING), proof.range)
     await _extend(connection, held.covered, covered, scope=scope)
+
+
+async def _accounted(
+    connection: AsyncConnection, held: coverage_store.Held, *, scope: str
+) -> dict[str, coverage.Coverage]:
+    """Return what is covered, superseded or a gap, by contract."""
+    accounted = {contract: held.closed(contract) for contract in {*held.covered, *held.superseded}}
+    for gap in await coverage_store.gaps(connection, scope=scope, closed=False):
+        for contract in gap.contracts:
+            accounted[contract] = coverage.add(accounted.get(contract, coverage.NOTHING), gap.range)
+    return accounted
 
 
 async def _extend(
@@ -162,8 +204,10 @@ async def _supersede(
 
 
 async def _judge_gaps(connection: AsyncConnection, *, scope: str) -> None:
-    """Bring the states of the gaps up to date. A closed one never opens again: coverage only grows."""
-    gaps = await coverage_store.gaps(connection, scope=scope, closed=False)
+    """Bring the states of the gaps up to date. None opens again: coverage only grows. One that is superseded may yet be read."""
+    gaps = [
+        gap for gap in await coverage_store.gaps(connection, scope=scope) if gap.state is not coverage.GapState.FILLED
+    ]
     if not gaps:
         return
     held = await coverage_store.read(connection, scope=scope)

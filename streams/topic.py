@@ -57,8 +57,11 @@ class Found:
 
 
 def replication(brokers: int) -> tuple[int, int]:
-    """(replication factor, min.insync.replicas) for a cluster of so many brokers: one may fail where there are three."""
-    return (3, 2) if brokers >= 3 else (1, 1)
+    """Return (replication factor, min.insync.replicas) for a cluster of so many brokers.
+
+    With two brokers the topic has a leader while one of them is away, so writing goes on with the other one alone.
+    """
+    return (3, 2) if brokers >= 3 else (brokers, 1)
 
 
 def wrong(found: Found) -> list[Rule]:

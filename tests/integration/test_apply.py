@@ -17,6 +17,7 @@ from deploy import stack
 from shared import coverage_store, errors, frames, position
 from shared import database as databases
 from shared.settings import Database
+from streams import proofs
 from streams.apply import Applier, Record
 from tests.stepfi_frames import History
 
@@ -130,6 +131,9 @@ async def test_any_order_duplication_and_split_gives_the_same_tables(
             await applier(other, story).apply(0, waiting[:size])
             waiting = waiting[size:]
         found = await dump(other, offsets=False)
+    breaks = [row for row in found["gaps"] if proofs.MISSING_IN_THE_LOG in row]
+    assert all(",filled," in row for row in breaks)
+    found["gaps"] = [row for row in found["gaps"] if row not in breaks]
     for table in wanted:
         assert found[table] == wanted[table], table
 

@@ -9,7 +9,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from shared import errors, frames, kafka, position
 from shared.settings import Kafka
-from streams import log_reader, topic
+from streams import log_reader, resume, topic
 from tests import services
 from tests.integration import stream_parts as parts
 from tests.integration.stream_parts import NETWORK, PARTITION
@@ -134,10 +134,10 @@ async def test_a_log_stands_at_its_last_page_however_much_lies_behind_it(setting
     async with kafka.writer(settings) as writer:
         await writer.write(PARTITION, [start])
         standing = await log_reader.standing(settings, network=NETWORK, partition=PARTITION)
-        assert standing == log_reader.Standing(contracts=start.contracts, through=start.through)
+        assert standing == resume.Standing(contracts=start.contracts, through=start.through)
         await writer.write(PARTITION, [parts.a_page(start.through, through), *[observation] * 1_000])
     standing = await log_reader.standing(settings, network=NETWORK, partition=PARTITION)
-    assert standing == log_reader.Standing(contracts=(), through=through)
+    assert standing == resume.Standing(contracts=(), through=through)
     assert await log_reader.end_offset(settings, partition=PARTITION) == 1_002
 
 

@@ -49,6 +49,6 @@ def test_a_config_that_the_broker_does_not_tell_is_wrong():
     assert topic.wrong(topic.Found(configs={}, set_here={})) == list(topic.RULES)
 
 
-@pytest.mark.parametrize(("brokers", "expected"), [(1, (1, 1)), (2, (1, 1)), (3, (3, 2)), (9, (3, 2))])
+@pytest.mark.parametrize(("brokers", "expected"), [(1, (1, 1)), (2, (2, 1)), (3, (3, 2)), (9, (3, 2))])
 def test_replication_survives_one_broker_where_it_can(brokers: int, expected: tuple[int, int]):
     assert topic.replication(brokers) == expected
