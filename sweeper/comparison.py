@@ -9,11 +9,13 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mappin
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
+import numpy as np
 from sqlalchemy import text
 
 from sweeper import app_access
 from sweeper.context import Compared, Context, Since
 from sweeper.digest import match, sides
+from sweeper.digest.diff import Difference
 from sweeper.digest.match import Ids
 from sweeper.digest.spec import Digest
 from sweeper.model import Finding, Row
@@ -128,14 +130,20 @@ class Comparison(ABC, Generic[E]):
         compared.app_rows, compared.expected_rows = found.app_rows, found.chain_rows
         alone = found.app_only if self.digest().rows_without_entity else found.app_only[:0]
         around = await self.surroundings(context, alone=alone)
-        for ids in (found.differing, alone):
-            for page in pages(ids, PAGE_ROWS):
-                for finding in await self._look_at_rows(context, match.texts(page), around):
-                    yield finding
-        async for keys in sides.keys_of(context, self, found):
-            for some in pages(keys, PAGE_ROWS):
-                for finding in await self._look_at_entities(context, some, around):
-                    yield finding
+        strays: dict[str, str] = {}
+        for page in pages(found.differing, PAGE_ROWS):
+            findings, others = await self._look_at_differing(context, match.texts(page), around)
+            strays |= others
+            for finding in findings:
+                yield finding
+        if strays and self.digest().rows_without_entity:
+            alone = np.concatenate([alone, match.ids(strays)])
+            around = await self.surroundings(context, alone=alone)
+        for page in pages(alone, PAGE_ROWS):
+            for finding in await self._look_at_rows(context, match.texts(page), around):
+                yield finding
+        async for finding in self._look_at_the_rest(context, found, list(strays.values()), around):
+            yield finding
 
     async def survey_changed(self, context: Context, since: Since) -> AsyncGenerator[Finding, None]:
         """What is found of the entities that changed since, and of what drifted by then."""
@@ -157,10 +165,8 @@ class Comparison(ABC, Generic[E]):
             for some in pages(sorted(rows), PAGE_ROWS):
                 for finding in await self._look_at_rows(context, some, around):
                     yield finding
-            async for missing in sides.keys_of(context, self, found):
-                for some in pages(missing, PAGE_ROWS):
-                    for finding in await self._look_at_entities(context, some, around):
-                        yield finding
+            async for finding in self._look_at_the_rest(context, found, [], around):
+                yield finding
 
     def classify(self, case: Case, surroundings: E) -> Finding | None:
         """The first class that matches."""
@@ -219,6 +225,44 @@ class Comparison(ABC, Generic[E]):
             related = await self.relate(context, [], missing)
             cases += [Case(row=None, expected=one, related=related) for one in missing.values()]
         return self._found(cases, around)
+
+    async def _look_at_differing(
+        self, context: Context, ids: Sequence[str], around: E
+    ) -> tuple[list[Finding], dict[str, str]]:
+        """Look at rows whose keys have the hash of an entity's key.
+
+        Returns the findings, and the rows that do not name an entity (by id, with what they name): the hash is that of another
+        key, so they are rows without an entity, and they hide the entity that has the hash.
+        """
+        rows = await self._app_rows(context, "row.id = ANY(CAST(CAST(:ids AS text[]) AS uuid[]))", {"ids": list(ids)})
+        own, strays = [], {}
+        for case in await self._cases(context, rows, around):
+            name = None if case.row is None else case.row[self.row_key]
+            if case.row is not None and (case.expected is None or self.app_key(case.expected) != name):
+                strays[str(case.row["id"])] = "" if name is None else str(name)
+            else:
+                own.append(case)
+        return self._found(own, around), strays
+
+    async def _look_at_the_rest(
+        self, context: Context, found: Difference, names: Sequence[str], around: E
+    ) -> AsyncGenerator[Finding, None]:
+        """Look at the entities that no row has, and at those that another key's hash hides.
+
+        Of a hidden entity only a missing row is new: a row of its own would have the same hash, and was looked at for that.
+        """
+        async for keys in sides.keys_of(context, self, found):
+            for some in pages(keys, PAGE_ROWS):
+                for finding in await self._look_at_entities(context, some, around):
+                    yield finding
+        looked: set[str] = set()
+        async for keys in sides.colliding_keys(context, self, found, names=names):
+            hidden = [key for key in dict.fromkeys(keys) if key not in looked]
+            looked |= set(hidden)
+            for some in pages(hidden, PAGE_ROWS):
+                for finding in await self._look_at_entities(context, some, around):
+                    if finding.row_id is None:
+                        yield finding
 
     def _found(self, cases: Iterable[Case], around: E) -> list[Finding]:
         return [finding for case in cases if (finding := self.classify(case, around)) is not None]

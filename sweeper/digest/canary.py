@@ -74,6 +74,7 @@ def sift(unequal: Unequal, canaries: Sequence[Canary], hashes: Sequence[int]) ->
         differing=_without(differing, equal, drifted, alone),
         app_only=_without(app_only, equal, drifted, alone),
         chain_only=unequal.chain_only[~np.isin(unequal.chain_only, keys)],
+        shared=unequal.shared[~np.isin(unequal.shared, keys)],
     )
     return Sifted(rest, found)
 

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,6 +55,7 @@ class Difference:
     differing: Ids
     app_only: Ids
     chain_only: Keys
+    shared: Keys
     app_rows: int
     chain_rows: int
     canary_found: bool
@@ -103,10 +104,35 @@ async def keys_of(chain: Side, digest: Digest, hashing: Hashing, hashes: Keys) -
     )
     for start in range(0, len(hashes), HASHES_A_LOOKUP):
         wanted = hashes[start : start + HASHES_A_LOOKUP].view(np.int64).tolist()
-        async with chain.pace.working(), chain.connect() as connection:
-            await connection.execute(text("SELECT 1"))
-            found = await database.raw(connection).fetch(statement, wanted)
-        yield [row["key"] for row in found]
+        yield await _keys(chain, statement, wanted)
+
+
+async def colliding_keys(
+    chain: Side, digest: Digest, hashing: Hashing, *, shared: Keys, names: Sequence[str]
+) -> AsyncIterator[list[str]]:
+    """The keys (`it.key`) of entities that another key's hash hides, many at a time.
+
+    shared   hashes that several entities may have (`Unequal.shared`); an entity that has its hash alone is not given
+    names    what rows name that have no entity, and yet the hash of one: the entities with these hashes are given
+    """
+    key = hashing.key(digest.expected_key)
+    rows = f"SELECT it.key, {key} AS key_hash FROM ({chain.rows} WHERE {chain.where}) AS it"
+    several = (
+        f"SELECT unnest(array_agg(one.key)) AS key FROM ({rows} WHERE {key} = ANY(CAST($1 AS bigint[]))) AS one"
+        " GROUP BY one.key_hash HAVING count(*) > 1"
+    )
+    hashed = f"SELECT {hashing.key('name')} FROM unnest(CAST($1 AS text[])) AS name"
+    for start in range(0, len(shared), HASHES_A_LOOKUP):
+        yield await _keys(chain, several, shared[start : start + HASHES_A_LOOKUP].view(np.int64).tolist())
+    for start in range(0, len(names), HASHES_A_LOOKUP):
+        wanted = list(names[start : start + HASHES_A_LOOKUP])
+        yield await _keys(chain, f"{rows} WHERE {key} = ANY(ARRAY({hashed}))", wanted)
+
+
+async def _keys(chain: Side, statement: str, wanted: Sequence[int] | Sequence[str]) -> list[str]:
+    async with chain.pace.working(), chain.connect() as connection:
+        await connection.execute(text("SELECT 1"))
+        return [row["key"] for row in await database.raw(connection).fetch(statement, wanted)]
 
 
 @contextmanager
@@ -142,7 +168,9 @@ async def _spilled(digest: Digest, app: Side, chain: Side, directory: Path, plac
 
 
 def _fingerprint(digest: Digest, app: Side, chain: Side) -> str:
-    said = (digest, *((side.place, side.table, side.rows, side.where) for side in (app, chain)))
+    # Of one seed always: what changes between two scans of the same is how a version of this program hashes.
+    ways = [Hashing(seed=1, native=native).hashed(digest, "", with_id=True) for native in (True, False)]
+    said = (digest, *ways, *((side.place, side.table, side.rows, side.where) for side in (app, chain)))
     return hashlib.sha256(repr(said).encode()).hexdigest()
 
 
@@ -218,6 +246,7 @@ def _matched(kept: Spill, hashing: Hashing, known: list[int]) -> Difference:
             differing=np.concatenate([part.differing for part in parts]),
             app_only=np.concatenate([part.app_only for part in parts]),
             chain_only=np.concatenate([part.chain_only for part in parts]),
+            shared=np.concatenate([part.shared for part in parts]),
         ),
         canary.flock(hashing.name),
         known,
@@ -226,6 +255,7 @@ def _matched(kept: Spill, hashing: Hashing, known: list[int]) -> Difference:
         differing=sifted.rest.differing,
         app_only=sifted.rest.app_only,
         chain_only=sifted.rest.chain_only,
+        shared=sifted.rest.shared,
         app_rows=kept.progress("app").rows - canary.ON_APP,
         chain_rows=kept.progress("chain").rows - canary.ON_CHAIN,
         canary_found=sifted.found,

@@ -1,11 +1,23 @@
-"""Hashes as SQL: 64 bits for an entity's key, 64 bits for its row, chained to the key so that two swapped rows differ.
+"""Hashes as SQL: 64 bits of an entity's key, and 64 bits of a row, its key included.
 
-PostgreSQL's own hash functions are the quickest, but their values may differ by version and platform: both databases hash the
-same canary rows first, and where they disagree, md5 takes their place. The seeds are random in each run, so nobody can
+A row's hash is a chain: it begins with a hash of the key, and each step is seeded with the result of the step before. No two
+changes can cancel each other, as they can where the hashes of columns are combined by XOR. Three properties of PostgreSQL's
+functions shape the steps (src/backend/utils/adt/numeric.c and src/backend/access/hash/hashfunc.c, the same in 15 to 18):
+
+- `hash_numeric_extended` ignores the sign, and returns the seed itself for NaN and both infinities. So a step of its own hashes
+  the marks of all columns: NULL or not, the sign, which special value. The marks also keep NULL apart from every value.
+- `hash_numeric_extended` XORs the weight (the power of 10,000) into the hash: only as a seed of the next step can two such
+  differences not cancel.
+- `hashint8extended` folds its value to 32 bits before it hashes it. A seed is not folded: so a 64-bit hash is always passed on as
+  the seed, never as the value.
+
+PostgreSQL's own hash functions are the fastest, but their values may differ between versions and platforms: both databases hash
+the same canary rows first, and where the results differ, md5 is used instead. The seed is random in each run, so nobody can
 choose values that collide.
 """
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -14,6 +26,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared import database
 from sweeper.digest import canary
 from sweeper.digest.spec import NOTHING, Digest, Form, Kind
+
+SEED_BITS = 63
+_ROW_SEED = 0x1E3779B97F4A7C15
+"""Flips bits of the run's seed for the rows: keys with equal key hashes still have different row hashes."""
+_COLUMNS_A_STEP = 10
+"""Columns whose marks (an octal digit each) fit an integer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,37 +44,31 @@ class Hashing:
 
     @classmethod
     def fresh(cls) -> "Hashing":
-        return cls(seed=secrets.randbits(31), name=uuid4().hex)
+        return cls(seed=secrets.randbits(SEED_BITS), name=uuid4().hex)
 
     def key(self, expression: str) -> str:
-        """The hash of a key (text, not NULL) as a bigint."""
-        if self.native:
-            return f'hashtextextended({expression} COLLATE "C", {self.seed})'
-        return _md5(f"'{self.seed}|' || {expression}")
+        """Return the hash of a key (text, not NULL) as a bigint that is not `NOTHING`."""
+        hashed = _text(expression, self.seed) if self.native else _md5(f"'{self.seed}|' || {expression}")
+        return f"COALESCE(NULLIF({hashed}, {NOTHING}), {NOTHING + 1})"
 
-    def columns(self, forms: tuple[Form, ...]) -> str:
-        """The hash of the columns f0, f1, … of one row as a bigint: each with a seed of its own, or two could be exchanged."""
-        if self.native:
-            parts = [self._native(form.kind, f"f{number}", self.seed + number + 1) for number, form in enumerate(forms)]
-            return " # ".join(parts)
-        parts = [_portable(form.kind, f"f{number}") for number, form in enumerate(forms)]
-        return _md5(f"concat_ws('|', '{self.seed}', {', '.join(parts)})")
-
-    def chained(self, columns: str, key: str) -> str:
-        """The hash of a row: of its columns beneath its key, both bigints."""
-        if self.native:
-            return f"hashint8extended({columns}, {key})"
-        return _md5(f"CAST({columns} AS text) || '|' || CAST({key} AS text)")
-
-    def _native(self, kind: Kind, column: str, seed: int) -> str:
-        null = f"CAST({seed * 7919} AS bigint)"
-        match kind:
-            case Kind.TEXT:
-                return f'COALESCE(hashtextextended({column} COLLATE "C", {seed}), {null})'
-            case Kind.NUMBER:  # the hash of a numeric knows no sign
-                return f"COALESCE(hash_numeric_extended({column}, {seed}) # CAST({column} < 0 AS integer), {null})"
-            case Kind.FLAG:
-                return f"hashint8extended(COALESCE(CAST({column} AS integer), 2), {seed})"
+    def row(self, key: str, forms: Sequence[Form]) -> str:
+        """Return the hash of a row as a bigint: of its key (text, not NULL) and its columns f0, f1, …"""
+        columns = [(form.kind, f"f{number}") for number, form in enumerate(forms)]
+        if not self.native:
+            parts = [_portable(Kind.TEXT, key), *(_portable(kind, column) for kind, column in columns)]
+            return _md5(f"concat_ws('|', '{self.seed}', {', '.join(parts)})")
+        hashed = _text(key, self.seed ^ _ROW_SEED)
+        for first in range(0, len(columns), _COLUMNS_A_STEP):
+            hashed = f"hashint4extended({_marks(columns[first : first + _COLUMNS_A_STEP])}, {hashed})"
+        for kind, column in columns:
+            match kind:
+                case Kind.TEXT:
+                    hashed = _text(f"COALESCE({column}, '')", hashed)
+                case Kind.NUMBER:
+                    hashed = f"hash_numeric_extended(COALESCE({column}, 0), {hashed})"
+                case Kind.FLAG:
+                    pass  # its mark says all
+        return hashed
 
     def canonical(self, digest: Digest, *, of_app: bool, rows: str, row_id: str, with_canaries: bool) -> str:
         """SELECT id, key, f0, f1, … FROM the rows (a subquery), and the canaries of the side."""
@@ -81,12 +93,8 @@ class Hashing:
         """SELECT [id,] key hash, row hash FROM the canonical rows. OFFSET 0 is a fence: what lies behind it is computed once."""
         shown = "id, " if with_id else ""
         key = f"CASE WHEN one.key IS NULL THEN {NOTHING} ELSE {self.key('one.key')} END"
-        columns = self.columns(digest.forms)
-        row = f"CASE key_hash WHEN {NOTHING} THEN {NOTHING} ELSE {self.chained('columns_hash', 'key_hash')} END"
-        parts = (
-            f"SELECT {shown}{key} AS key_hash, {columns} AS columns_hash FROM ({canonical} OFFSET 0) AS one OFFSET 0"
-        )
-        return f"SELECT {shown}key_hash, {row} AS row_hash FROM ({parts}) AS two"
+        row = self.row("COALESCE(one.key, '')", digest.forms)
+        return f"SELECT {shown}{key} AS key_hash, {row} AS row_hash FROM ({canonical} OFFSET 0) AS one"
 
     async def probe(self, connection: AsyncConnection, digest: Digest) -> list[tuple[int, int]]:
         """What a database makes of the canaries: (key hash, row hash) of each, undrifted, in their order."""
@@ -97,6 +105,33 @@ class Hashing:
         canonical = " UNION ALL ".join(rows)
         found = await database.raw(connection).fetch(self.hashed(digest, canonical, with_id=True) + " ORDER BY id")
         return [(row["key_hash"], row["row_hash"]) for row in found]
+
+
+def _text(expression: str, seed: int | str) -> str:
+    return f'hashtextextended({expression} COLLATE "C", {seed})'
+
+
+def _marks(columns: Sequence[tuple[Kind, str]]) -> str:
+    """Return an integer whose octal digits say of each column what the hash of its value does not."""
+    return " + ".join(_mark(kind, column, 8**place) for place, (kind, column) in enumerate(columns))
+
+
+def _mark(kind: Kind, column: str, unit: int) -> str:
+    """Return the mark of a column, times `unit`. PostgreSQL sorts NaN above infinity."""
+    match kind:
+        case Kind.TEXT:
+            return f"CASE WHEN {column} IS NULL THEN 0 ELSE {unit} END"
+        case Kind.NUMBER:
+            positive = (
+                f"CASE WHEN {column} < 'Infinity' THEN {unit} WHEN {column} = 'NaN' THEN {4 * unit} ELSE {5 * unit} END"
+            )
+            negative = f"CASE WHEN {column} > '-Infinity' THEN {2 * unit} ELSE {6 * unit} END"
+            return (
+                f"CASE WHEN {column} > 0 THEN {positive} WHEN {column} = 0 THEN {3 * unit}"
+                f" WHEN {column} IS NULL THEN 0 ELSE {negative} END"
+            )
+        case Kind.FLAG:
+            return f"CASE WHEN {column} THEN {unit} WHEN {column} IS NULL THEN 0 ELSE {2 * unit} END"
 
 
 def _portable(kind: Kind, column: str) -> str:

@@ -1,5 +1,6 @@
 """Which rows need a look, of the hashes of both sides in one bucket. Pure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -19,11 +20,14 @@ class Unequal:
     """differing   ids of the app's rows that an entity has and that do not say the same, or that share their key with others
     app_only    ids of the app's rows whose key no entity has
     chain_only  hashes of the keys that no row of the app has
+    shared      hashes of keys that rows of the app have, and that several unequal rows of the chain's side have: an entity that
+                changed while it was read, or several entities whose keys have the same hash
     """
 
     differing: Ids
     app_only: Ids
     chain_only: Keys
+    shared: Keys
 
 
 def unequal(app: Records, chain: Records) -> Unequal:
@@ -44,7 +48,13 @@ def unequal(app: Records, chain: Records) -> Unequal:
         differing=app["id"][has_entity & ~same],
         app_only=app["id"][~has_entity],
         chain_only=np.unique(chain_keys[~has_row]),
+        shared=_of_unequal_rows(chain[_repeated(chain_keys) & has_row]),
     )
+
+
+def ids(texts: Iterable[str]) -> Ids:
+    """The ids that people write so."""
+    return np.array([np.void(UUID(one).bytes) for one in texts], "V16")
 
 
 def texts(ids: Ids) -> list[str]:
@@ -59,6 +69,13 @@ def _found(wanted: Keys, *, within: Keys) -> tuple[NDArray[np.bool_], NDArray[np
     inside = where < len(within)
     found[inside] = within[where[inside]] == wanted[inside]
     return found, where
+
+
+def _of_unequal_rows(repeated: Records) -> Keys:
+    """The keys that occur with several row hashes."""
+    keys, counts = np.unique(np.unique(repeated[["key", "row"]])["key"], return_counts=True)
+    found: Keys = keys[counts > 1]
+    return found
 
 
 def _repeated(keys: Keys) -> NDArray[np.bool_]:

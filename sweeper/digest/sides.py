@@ -56,6 +56,14 @@ def keys_of(context: Context, subject: Hashed, found: Difference) -> AsyncIterat
     return diff.keys_of(_chain(context, subject), subject.digest(), found.hashing, found.chain_only)
 
 
+def colliding_keys(
+    context: Context, subject: Hashed, found: Difference, *, names: Sequence[str]
+) -> AsyncIterator[list[str]]:
+    """The keys of the entities that another key's hash hides (see `diff.colliding_keys`)."""
+    chain = _chain(context, subject)
+    return diff.colliding_keys(chain, subject.digest(), found.hashing, shared=found.shared, names=names)
+
+
 async def changed_keys(context: Context, subject: Hashed, *, since: str, beside: Sequence[str]) -> dict[str, str]:
     """The entities with a fact behind the position, and those with the keys `beside`; each with what the app's row calls it."""
     changed = "(entity.position > $1 OR entity.key = ANY(CAST($2 AS text[])))"

@@ -1,7 +1,8 @@
 """What of a table is hashed on both sides: the entity's key, and of each compared column a canonical form.
 
-Equal digests have to mean that no rule finds anything about the row; unequal ones only that somebody has to look. So a form
-may be coarser than the rules (a candidate too many), never finer.
+Equal forms must mean that no rule finds anything in the row; unequal forms only mean that the rules look at it. So a form may
+make rows unequal that no rule would report (one candidate too many), never the reverse. The hashes of unequal forms are equal
+with a probability of about 2^-64 a row (`context/architecture-context.md`, "The sweep").
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from enum import Enum
 IT = "it"
 """How the expressions name the row that they are about: `it.status`."""
 NOTHING = 0
-"""The key hash of a row that has nothing to be compared."""
+"""The key hash of a row that has nothing to be compared; no key has this hash."""
 
 
 class Kind(Enum):
@@ -35,11 +36,17 @@ def text(app: str, expected: str | None = None) -> Form:
 
 
 def number(column: str, *, tolerance: Decimal = Decimal(0)) -> Form:
-    """A numeric column. With a tolerance both sides are rounded to it: what comes out equal differs by no more than that."""
-    form = f"CAST({IT}.{column} AS numeric)"
-    if tolerance:
-        form = f"round({form} / CAST('{tolerance:f}' AS numeric))"
-    return Form(Kind.NUMBER, form, form)
+    """Return the form of a numeric column. With a tolerance, both sides are rounded to a multiple of it.
+
+    Equal multiples differ by less than the tolerance. `div` is exact, where the quotient of `/` is rounded and may cross a half.
+    """
+    value = f"CAST({IT}.{column} AS numeric)"
+    if not tolerance:
+        return Form(Kind.NUMBER, value, value)
+    step = f"CAST('{tolerance:f}' AS numeric)"
+    half_up = f"2 * {value} + CASE WHEN {value} < 0 THEN -{step} ELSE {step} END"
+    rounded = f"div({half_up}, 2 * {step})"
+    return Form(Kind.NUMBER, rounded, rounded)
 
 
 def flag(app: str, expected: str = "true") -> Form:

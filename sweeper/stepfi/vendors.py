@@ -68,7 +68,7 @@ FROM chain.vendors AS entity"""
         return Digest(
             app_key=f"CASE WHEN it.status IN ({words}) THEN it.wallet_address ELSE coalesce(it.wallet_address, '') END",
             expected_key="it.vendor",
-            forms=(spec.text("status"),),
+            forms=(spec.text("status"), spec.flag(f"it.status IN ({words})")),
         )
 
     def rules(self) -> Sequence[Rule]:

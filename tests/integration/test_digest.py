@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -13,16 +12,10 @@ import pytest
 
 from shared import errors
 from sweeper import app_access, row_images
-from sweeper.comparison import Comparison
-from sweeper.context import Context
-from sweeper.digest import diff, match, scan, sides, spill
-from sweeper.digest.diff import Difference
+from sweeper.digest import diff, scan, spill
 from sweeper.digest.hashing import Hashing
-from sweeper.model import Finding
+from tests.integration.digest_parts import HISTORY, TABLES, all_findings, difference, ids, surveyed, use_portable_hashes
 from tests.integration.mirror import Mirror, mirror
-
-HISTORY = "random-1.jsonl.gz"
-TABLES = ("loans", "vendors", "reputation_cache", "reputation_history", "liquidity_positions")
 
 CHANGES = (
     "UPDATE loans SET status = {word} WHERE id = {id}",
@@ -59,35 +52,6 @@ CHANGES = (
 async def world(database: str) -> AsyncIterator[Mirror]:
     async with mirror(database, HISTORY) as found:
         yield found
-
-
-async def difference(context: Context, subject: Comparison[Any], **options: Any) -> Difference:
-    return await sides.difference(context, subject, **options)
-
-
-def ids(found: Difference) -> set[str]:
-    return {*match.texts(found.differing), *match.texts(found.app_only)}
-
-
-async def all_findings(context: Context, subject: Comparison[Any]) -> dict[tuple[str, str, str], Finding]:
-    """What the rules say of every row and every entity, whatever their hashes are."""
-    around = await subject.surroundings(context, alone=None)
-    async with context.app.connect() as connection:
-        rows = await connection.exec_driver_sql(f"SELECT id::text FROM {subject.table}")
-        every = [row[0] for row in rows]
-    async with context.chain.connect() as connection:
-        keys = await connection.exec_driver_sql(
-            f"SELECT entity.key FROM {subject.expected_table} AS entity WHERE {subject.key_condition}"
-        )
-        entities = [row[0] for row in keys]
-    found = await subject._look_at_rows(context, every, around) + await subject._look_at_entities(
-        context, entities, around
-    )
-    return {one.identity: one for one in found}
-
-
-async def surveyed(context: Context, subject: Comparison[Any]) -> dict[tuple[str, str, str], Finding]:
-    return {one.identity: one async for one in subject.survey(context)}
 
 
 def _any(table: str, chance: Random) -> str:
@@ -144,10 +108,7 @@ async def test_portable_hashes_find_the_same(world: Mirror, monkeypatch: pytest.
     context = await world.context()
     native = {table: ids(await difference(context, world.subject(table))) for table in TABLES}
 
-    async def disagree(*_: Any) -> Hashing:
-        return replace(Hashing.fresh(), native=False)
-
-    monkeypatch.setattr(diff, "_agreed", disagree)
+    use_portable_hashes(monkeypatch)
     for table in TABLES:
         found = await difference(context, world.subject(table))
         assert (ids(found), found.canary_found, found.hashing.native) == (native[table], True, False)

@@ -57,7 +57,16 @@ def test_a_row_needs_a_look_unless_it_alone_says_what_the_entity_says(
     }
     assert numbers(found.differing) == differing
     assert numbers(found.app_only) == {n for n, (key, _) in enumerate(app) if key != NOTHING and key not in expected}
-    assert {int(one // TOP) for one in found.chain_only} == expected.keys() - {key for key, _ in app if key != NOTHING}
+    named = {key for key, _ in app if key != NOTHING}
+    assert {int(one // TOP) for one in found.chain_only} == expected.keys() - named
+    several = {key for key, rows_of_key in expected.items() if len(rows_of_key) > 1}
+    assert [int(one // TOP) for one in found.shared] == sorted(several & named)
+
+
+def test_ids_are_read_as_they_are_written() -> None:
+    texts = [str(uuid.UUID(int=number)) for number in (0, 7, (1 << 128) - 1)]
+    assert match.texts(match.ids(texts)) == texts
+    assert len(match.ids([])) == 0
 
 
 @settings(max_examples=50)  # it writes files
@@ -189,6 +198,7 @@ class TestCanaries:
             differing=np.array([np.void(ids[n].bytes) for n in differing], "V16"),
             app_only=np.array([np.void(ids[n].bytes) for n in app_only], "V16"),
             chain_only=np.array([keys[n] for n in chain_only], np.int64).view(np.uint64),
+            shared=np.array([keys[0], keys[4]], np.int64).view(np.uint64),
         )
 
     def test_they_are_found_and_taken_out(self) -> None:
@@ -196,6 +206,7 @@ class TestCanaries:
         assert sifted.found
         assert (numbers(sifted.rest.differing), numbers(sifted.rest.app_only)) == ({7}, {7})
         assert sifted.rest.chain_only.tolist() == [99]
+        assert sifted.rest.shared.tolist() == [99]
 
     @pytest.mark.parametrize(
         ("differing", "app_only", "chain_only", "what"),
