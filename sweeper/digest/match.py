@@ -32,7 +32,7 @@ class Unequal:
 
 def unequal(app: Records, chain: Records) -> Unequal:
     """Compare the hashes of one bucket; rows without a key have nothing to be compared."""
-    app = app[app["key"] != NOTHING]
+    app = app[(app["key"] != NOTHING) | (app["row"] != NOTHING)]
     app = app[np.argsort(app["key"])]
     chain = chain[np.argsort(chain["key"])]
     app_keys, chain_keys = np.ascontiguousarray(app["key"]), np.ascontiguousarray(chain["key"])

@@ -12,7 +12,7 @@ from enum import Enum
 IT = "it"
 """How the expressions name the row that they are about: `it.status`."""
 NOTHING = 0
-"""The key hash of a row that has nothing to be compared; no key has this hash."""
+"""Both hashes of a row that has nothing to be compared."""
 
 
 class Kind(Enum):
@@ -42,7 +42,8 @@ def number(column: str, *, tolerance: Decimal = Decimal(0)) -> Form:
     """
     value = f"CAST({IT}.{column} AS numeric)"
     if not tolerance:
-        return Form(Kind.NUMBER, value, value)
+        # The plus unpacks the stored value once, where each function that takes it would.
+        return Form(Kind.NUMBER, f"+{value}", value)
     step = f"CAST('{tolerance:f}' AS numeric)"
     half_up = f"2 * {value} + CASE WHEN {value} < 0 THEN -{step} ELSE {step} END"
     rounded = f"div({half_up}, 2 * {step})"

@@ -14,9 +14,9 @@ import pytest
 
 from shared import position
 from sweeper.context import Since
-from sweeper.digest import hashing, spec
+from sweeper.digest import spec
 from sweeper.digest.hashing import Hashing
-from sweeper.digest.spec import NOTHING, Digest
+from sweeper.digest.spec import Digest
 from tests.integration.digest_parts import HISTORY, TABLES, all_findings, difference, ids, surveyed, use_portable_hashes
 from tests.integration.mirror import Mirror, mirror
 
@@ -348,13 +348,6 @@ async def test_a_sweep_of_what_changed_sees_entities_that_share_a_key_hash(
         assert wanted
         assert {one.identity for one in findings} == wanted, table
         assert len(findings) == len(wanted), table
-
-
-async def test_no_key_has_the_hash_that_stands_for_no_key(world: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hashing, "_text", lambda *_: str(NOTHING))
-    monkeypatch.setattr(hashing, "_md5", lambda *_: str(NOTHING))
-    for native in (True, False):
-        assert await world.app.fetchval(f"SELECT {Hashing(seed=1, native=native).key('NULL')}") not in (None, NOTHING)
 
 
 async def test_amounts_that_are_rounded_to_the_same_multiple_differ_by_less_than_the_tolerance(world: Mirror) -> None:
