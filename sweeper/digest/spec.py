@@ -2,7 +2,7 @@
 
 Equal forms must mean that no rule finds anything in the row; unequal forms only mean that the rules look at it. So a form may
 make rows unequal that no rule would report (one candidate too many), never the reverse. The hashes of unequal forms are equal
-with a probability of about 2^-64 a row (`context/architecture-context.md`, "The sweep").
+with a probability below 10^-18 a row (`context/architecture-context.md`, "The sweep").
 """
 
 from dataclasses import dataclass
