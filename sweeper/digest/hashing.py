@@ -4,9 +4,9 @@ A row's hash is a chain: it begins with a hash of the key, and each step is seed
 changes can cancel each other, as they can where the hashes of columns are combined by XOR. Three properties of PostgreSQL's
 functions shape the steps (src/backend/utils/adt/numeric.c and src/backend/access/hash/hashfunc.c, the same in 15 to 18):
 
-- `hash_numeric_extended` ignores the sign, returns the seed itself for NaN and both infinities, and the seed less 1 for zero. So a
-  step of its own hashes the marks of all columns: NULL or not, the sign, zero, which special value. Rows of equal marks have
-  such values in the same places, and no value has the mark of NULL.
+- `hash_numeric_extended` ignores the sign. It returns the seed itself for NaN and both infinities, and the seed less 1 for zero.
+  So a step of its own hashes the marks of all columns: NULL or not, the sign, zero, which special value. Rows of equal marks
+  have such values in the same places, and no value has the mark of NULL.
 - `hash_numeric_extended` XORs the weight (the power of 10,000) into the hash: only as a seed of the next step can two such
   differences not cancel.
 - `hashint8extended` folds its value to 32 bits before it hashes it. A seed is not folded: so a 64-bit hash is always passed on as
