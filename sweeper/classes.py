@@ -21,7 +21,9 @@ class DriftClass:
 _ORDERED = (
     DriftClass("duplicate_row", "several rows for one entity or key", Policy.REPORT),
     DriftClass("forged_owner", "the row's wallet is not the entity's", Policy.REPORT),
-    DriftClass("ambiguous_link", "a provisional row that fits no single loan, or not alone", Policy.REPORT),
+    DriftClass(
+        "ambiguous_link", "a provisional row that may be a loan, but is not proven to be exactly one", Policy.REPORT
+    ),
     DriftClass("absent_on_chain", "the row claims to be on chain and provably is not", Policy.REPORT),
     DriftClass("abandoned_provisional", "a provisional row that never came to the chain", Policy.REPORT),
     DriftClass("unresolved_provisional_id", "a provisional row that is proven to be one loan", Policy.REPAIR),

@@ -22,6 +22,7 @@ class Stepfi(Section):
     amount_decimals: int = Field(default=7, ge=0, le=38)
     amount_tolerance: Decimal = Field(default=Decimal(0), ge=0)
     link_window_seconds: int = Field(default=3600, ge=0)
+    clock_skew_seconds: int = Field(default=120, ge=0)
     insert_grace_seconds: int = Field(default=3600, ge=0)
     low_tier: str = Field(default="poor", min_length=1)
     cancelled_status: str = Field(default="cancelled", min_length=1)

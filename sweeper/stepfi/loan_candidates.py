@@ -1,183 +1,185 @@
-"""Reading what the links of provisional rows are decided from: their rows, the loans that fit, and what envelopes name.
+"""Reading the evidence that the links of rows are decided from: the rows without a loan's id, and the loans of their wallets.
 
-Both reads go in keyset pages; what stays in memory is only what matched.
+All reads go in pages; what stays in memory is what matched, and the loans of a row's wallet and time that have no row.
 """
 
-from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 from sqlalchemy import text
 
 from shared.stepfi import amounts
 from shared.stepfi.settings import Stepfi
 from sweeper import app_access
-from sweeper.comparison import pages
 from sweeper.context import Context
-from sweeper.digest import match
 from sweeper.digest.match import Ids
 from sweeper.model import Row
-from sweeper.stepfi import envelope_arguments, envelopes, loan_unknowns
-from sweeper.stepfi.loan_links import Links, matches, resolve
+from sweeper.stepfi import app_pages, loan_hashes, loan_terms, loan_unknowns
+from sweeper.stepfi.loan_ids import NEVER_ON_CHAIN, is_provisional, is_real_id
+from sweeper.stepfi.loan_links import Evidence, Links, resolve
+from sweeper.stepfi.loan_terms import Strength, Terms
 
-_PAGE_ROWS = 500
+_PAIRS = 1000
+"""Pairs of a row and a loan that are read at once."""
+_MOST_CONTRADICTED = 50
+_WALLET_LENGTH = 200
+"""No address is as long; a text that is longer names none, and is not read whole."""
+_NO_PROVISIONAL_ID = "the row's id is neither a loan's number nor provisional"
 
-_PROVISIONAL_ROWS = r"""
-SELECT row.id, row.loan_id, row.user_wallet, row.amount, row.guarantee, row.created_at, vendor.wallet_address AS vendor_wallet
+# Rows whose id is no number claim their loans too, whatever the id is: a loan must not get a second row because of a typo.
+_ROWS = rf"""
+SELECT row.id, left(row.loan_id, {_WALLET_LENGTH}) AS loan_id, left(row.user_wallet, {_WALLET_LENGTH}) AS user_wallet,
+  row.vendor_id, row.amount, row.guarantee, row.created_at, left(vendor.wallet_address, {_WALLET_LENGTH}) AS vendor_wallet
 FROM loans AS row LEFT JOIN vendors AS vendor ON vendor.id = row.vendor_id
-WHERE row.loan_id ~ '^(pending[-_]|loan_)' AND coalesce(row.status, '') NOT IN ('under_review', 'rejected')
+WHERE (row.loan_id IS NULL OR row.loan_id !~ '^(0|[1-9][0-9]{{0,19}})$')
+  AND (row.status IS NULL OR CAST(row.status AS text) NOT IN ({", ".join(f"'{word}'" for word in sorted(NEVER_ON_CHAIN))}))
 """
 
-_CREATIONS = f"""
-SELECT row.id, {{hashes}} AS hashes, CASE WHEN octet_length(row.xdr) <= {envelopes.MAX_TEXT} THEN row.xdr END AS xdr
-FROM transactions AS row WHERE row.type = 'loan_create'
-"""
+
+@dataclass(slots=True)
+class _Collected:
+    """The evidence about one row while it is read."""
+
+    created_at: datetime | None
+    is_provisional: bool
+    hashed: set[str] = field(default_factory=set)
+    terms: set[str] = field(default_factory=set)
+    near: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    contradicted: list[str] = field(default_factory=list)
+
+    def add(self, key: str, match: loan_terms.Match, *, has_row: bool) -> None:
+        """Keep the loan: one that has its row only where the terms prove something."""
+        if match.strength is Strength.EQUAL and self.is_provisional:
+            self.terms.add(key)
+        elif has_row:
+            return
+        elif match.strength is not Strength.CONTRADICTED:
+            self.near[key] = match.reasons if self.is_provisional else (*match.reasons, _NO_PROVISIONAL_ID)
+        elif len(self.contradicted) < _MOST_CONTRADICTED:
+            self.contradicted.append(key)
+
+
+def terms_of(settings: Stepfi) -> Terms:
+    """Return what counts as equal, by the settings."""
+    return Terms(
+        window=timedelta(seconds=settings.link_window_seconds),
+        skew=timedelta(seconds=settings.clock_skew_seconds),
+        tolerance=settings.amount_tolerance,
+        unit=amounts.to_app(1, decimals=settings.amount_decimals),
+    )
 
 
 async def read_links(context: Context, settings: Stepfi, *, among: Ids | None) -> Links:
-    """The links of all provisional rows. `among`: ids that are known to hold all of them, None where none are known."""
-    named: dict[str, set[str]] | None = None
-    by_hash: dict[str, list[str]] = {}
-    by_terms: dict[str, list[str]] = {}
-    made_at: dict[str, datetime] = {}
-    async for rows in _pages(context, _PROVISIONAL_ROWS) if among is None else _of_ids(context, among):
-        if named is None and rows:
-            named = await _loans_named_by_envelopes(context, settings)
-        for row in rows:
-            if named and row["loan_id"] in named:
-                by_hash[str(row["id"])] = sorted(named[row["loan_id"]])
-        fitting = await _loans_of_same_terms(context, settings, rows)
-        by_terms |= fitting
-        made_at |= {str(row["id"]): row["created_at"] for row in rows if str(row["id"]) in fitting}
-    candidates = {key for keys in (*by_hash.values(), *by_terms.values()) for key in keys}
-    with_row = await _loans_with_row(context, sorted(candidates))
-    unknown = await _unknown_of(context, settings, made_at)
-    return resolve(by_hash=by_hash, by_terms=by_terms, with_row=with_row, unknown=unknown)
+    """Return the links of all rows without a loan's id. `among`: ids that are known to hold all of them; None: not known."""
+    terms = terms_of(settings)
+    collected: dict[str, _Collected] = {}
+    with_row: set[str] = set()
+    is_any_provisional = False
+    async for rows in app_pages.pages(context, _ROWS) if among is None else app_pages.of_ids(context, _ROWS, among):
+        unlinked = [row for row in rows if not is_real_id(row["loan_id"] or "")]
+        is_any_provisional |= any(is_provisional(row["loan_id"] or "") for row in unlinked)
+        await _collect(context, settings, terms, unlinked, collected, with_row)
+    if is_any_provisional:
+        for row_id, named in (await loan_hashes.read(context, settings)).items():
+            one = collected.setdefault(row_id, _Collected(named.created_at, is_provisional=True))
+            one.hashed |= named.loans
+            one.created_at = one.created_at or named.created_at
+        hashed = {key for one in collected.values() for key in one.hashed}
+        with_row |= await _with_row(context, sorted(hashed - with_row))
+    evidence = await _evidence(context, settings, terms, collected)
+    closed_at = context.watermark.closed_at
+    return resolve(
+        evidence,
+        with_row=with_row,
+        watermark_at=None if closed_at is None else datetime.fromtimestamp(closed_at, UTC),
+    )
 
 
-async def _unknown_of(
-    context: Context, settings: Stepfi, made_at: Mapping[str, datetime]
-) -> dict[str, tuple[str, ...]]:
-    """The loans that our tables do not know and that the rows, by the moments at which they were made, may be."""
-    spans = await loan_unknowns.read(context, settings) if made_at else []
-    window = timedelta(seconds=settings.link_window_seconds)
-    found = {row: loan_unknowns.possible(spans, row_made_at=at, window=window) for row, at in made_at.items()}
-    return {row: said for row, said in found.items() if said}
+async def _evidence(
+    context: Context, settings: Stepfi, terms: Terms, collected: Mapping[str, _Collected]
+) -> dict[str, Evidence]:
+    """Return what was collected, with the loans that the tables do not know and that rows linked by terms may be."""
+    by_terms = any(one.terms for one in collected.values())
+    spans = await loan_unknowns.read(context, settings) if by_terms else []
+    evidence = {}
+    for row_id, one in collected.items():
+        unknown: tuple[str, ...] = ()
+        if one.terms and one.created_at is not None:
+            unknown = loan_unknowns.possible(spans, row_made_at=one.created_at, window=terms.window)
+        evidence[row_id] = Evidence(
+            hashed=one.hashed,
+            terms=one.terms,
+            near=one.near,
+            contradicted=one.contradicted,
+            unknown=unknown,
+            closes_at=terms.closes_at(one.created_at),
+        )
+    return evidence
 
 
-async def _loans_named_by_envelopes(context: Context, settings: Stepfi) -> dict[str, set[str]]:
-    """Provisional id to keys of loans: a transaction that made the loan carries an envelope that names the id."""
-    named: dict[str, set[str]] = defaultdict(set)
-    table = context.tables.get("transactions")
-    if table is None or not (table.has("type") and table.has("xdr")):
-        return named
-    columns = [name for name in ("transaction_hash", "hash") if table.has(name)]
-    hashes = f"ARRAY[{', '.join(f'lower(btrim(row.{name}))' for name in columns)}]::text[]"
-    async for rows in _pages(context, _CREATIONS.format(hashes=hashes)):
-        stored = {row["id"]: {one for one in row["hashes"] if one} for row in rows}
-        loans = await _loans_of_rows(context, settings, stored)
-        unmatched = {row["id"]: _own_hashes(row, context.passphrase) for row in rows if not loans.get(row["id"])}
-        loans |= await _loans_of_rows(context, settings, unmatched)
-        for row in rows:
-            if loans.get(row["id"]):
-                for word in envelope_arguments.named_strings(row["xdr"]):
-                    named[word] |= loans[row["id"]]
-    return named
+async def _collect(
+    context: Context,
+    settings: Stepfi,
+    terms: Terms,
+    rows: Sequence[Row],
+    collected: dict[str, _Collected],
+    with_row: set[str],
+) -> None:
+    """Compare a page of rows with the loans of their wallets and times."""
+    async for pairs in _pairs(context, settings, terms, rows):
+        have_row = await _with_row(context, sorted({loan["key"] for _, loan in pairs}))
+        for row, loan in pairs:
+            match, has_row = loan_terms.match(row, loan, terms), loan["key"] in have_row
+            if match.strength is Strength.EQUAL and has_row:
+                with_row.add(loan["key"])
+            if has_row and match.strength is not Strength.EQUAL:
+                continue
+            made = _Collected(row["created_at"], is_provisional=is_provisional(row["loan_id"] or ""))
+            collected.setdefault(str(row["id"]), made).add(loan["key"], match, has_row=has_row)
 
 
-def _own_hashes(row: Row, passphrase: str) -> set[str]:
-    """What the row's envelope is called on chain: by its outer hash where it is a fee bump, by its inner one where the bump of an
-    envelope that was taken already is what was stored.
+async def _pairs(
+    context: Context, settings: Stepfi, terms: Terms, rows: Sequence[Row]
+) -> AsyncIterator[list[tuple[Row, Row]]]:
+    """Yield rows with the loans of their wallets that were created at about their time, some pairs at once.
 
-    Read only where the stored hash made no loan: it costs a fraction of a millisecond, and there may be a million rows.
+    OFFSET 0 keeps PostgreSQL from reading all loans for a join: it looks each wallet up by the index on borrowers.
     """
-    envelope = envelopes.read((row["xdr"] or "").lstrip(), passphrase=passphrase)
-    return set() if envelope is None else set(envelope.hashes)
-
-
-async def _loans_of_rows(
-    context: Context, settings: Stepfi, hashes: Mapping[object, set[str]]
-) -> dict[object, set[str]]:
-    """The loans (keys) that the transactions of these rows made."""
-    every = sorted(set().union(*hashes.values()))
-    made = await _loans_made_by(context, settings, every) if every else {}
-    return {row: {key for one in own for key in made.get(one, ())} for row, own in hashes.items()}
-
-
-async def _loans_made_by(context: Context, settings: Stepfi, hashes: Sequence[str]) -> dict[str, set[str]]:
-    statement = text("SELECT key, created_tx FROM chain.loans WHERE contract = :contract AND created_tx = ANY(:hashes)")
-    made: dict[str, set[str]] = defaultdict(set)
-    async with context.chain.connect() as connection:
-        for row in await connection.execute(statement, {"contract": settings.creditline, "hashes": list(hashes)}):
-            made[row.created_tx].add(row.key)
-    return made
-
-
-async def _loans_of_same_terms(context: Context, settings: Stepfi, rows: Sequence[Row]) -> dict[str, list[str]]:
-    window = timedelta(seconds=settings.link_window_seconds)
     decimals = settings.amount_decimals
     statement = text(f"""
-SELECT loan.key, loan.borrower, loan.vendor, to_timestamp(loan.created_at) AS created_at,
+SELECT row.number, loan.key, loan.borrower, loan.vendor, to_timestamp(loan.created_at) AS created_at,
   {amounts.to_app_sql("loan.total_amount", decimals=decimals)} AS amount,
   {amounts.to_app_sql("loan.guarantee_amount", decimals=decimals)} AS guarantee
-FROM unnest(CAST(:wallets AS text[]), CAST(:times AS timestamptz[])) AS row (wallet, created_at)
-JOIN chain.loans AS loan ON loan.borrower = row.wallet AND loan.contract = :contract
-  AND loan.created_at BETWEEN extract(epoch FROM row.created_at) AND extract(epoch FROM row.created_at) + :window
-WHERE loan.terms_since IS NOT NULL
+FROM unnest(CAST(:wallets AS text[]), CAST(:earliest AS numeric[]), CAST(:latest AS numeric[]))
+  WITH ORDINALITY AS row (wallet, earliest, latest, number)
+CROSS JOIN LATERAL (
+  SELECT * FROM chain.loans AS one
+  WHERE one.borrower = row.wallet AND one.contract = :contract AND one.created_at BETWEEN row.earliest AND row.latest
+  OFFSET 0
+) AS loan
 """)
+    named = [(row, wallet) for row in rows if (wallet := loan_terms.wallet_of(row)) is not None and "\0" not in wallet]
+    if not named:
+        return
+    bounds: list[tuple[Decimal, Decimal]] = [terms.seconds(row["created_at"]) for row, _ in named]
     parameters = {
-        "wallets": [row["user_wallet"] for row in rows],
-        "times": [row["created_at"] for row in rows],
+        "wallets": [wallet for _, wallet in named],
+        "earliest": [earliest for earliest, _ in bounds],
+        "latest": [latest for _, latest in bounds],
         "contract": settings.creditline,
-        "window": Decimal(settings.link_window_seconds),
     }
-    async with context.chain.connect() as connection:
-        loans: dict[str, dict[str, Any]] = {}
-        for one in await connection.execute(statement, parameters):
-            loans[one.key] = dict(one._mapping)
-    fitting = {
-        str(row["id"]): [
-            key for key, loan in loans.items() if matches(row, loan, window=window, tolerance=settings.amount_tolerance)
-        ]
-        for row in rows
-    }
-    return {row: keys for row, keys in fitting.items() if keys}
+    async with context.chain.connect() as connection, connection.stream(statement, parameters) as result:
+        async for partition in result.mappings().partitions(_PAIRS):
+            yield [(named[pair["number"] - 1][0], dict(pair)) for pair in partition]
 
 
-async def _loans_with_row(context: Context, keys: Sequence[str]) -> set[str]:
-    """Those of the loans (keys) whose own id a row of the app has."""
+async def _with_row(context: Context, keys: Sequence[str]) -> set[str]:
+    """Return those of the loans (keys) whose own id a row of the app has."""
     by_id = {key.rpartition(":")[2]: key for key in keys}
     if not by_id:
         return set()
     statement = text("SELECT loan_id FROM loans WHERE loan_id = ANY(:ids)")
     async with app_access.transaction(context.app) as connection:
         return {by_id[row.loan_id] for row in await connection.execute(statement, {"ids": list(by_id)})}
-
-
-async def _of_ids(context: Context, ids: Ids) -> AsyncIterator[list[Row]]:
-    """The provisional rows among the ids."""
-    statement = text(f"{_PROVISIONAL_ROWS} AND row.id = ANY(CAST(CAST(:ids AS text[]) AS uuid[])) ORDER BY row.id")
-    for some in pages(ids, _PAGE_ROWS):
-        async with context.paces["app"].working(), app_access.transaction(context.app) as connection:
-            found = await connection.execute(statement, {"ids": match.texts(some)})
-            rows: list[Row] = [dict(row._mapping) for row in found]
-        if rows:
-            yield rows
-
-
-async def _pages(context: Context, query: str) -> AsyncIterator[list[Row]]:
-    """The rows of a query with `row.id` and a WHERE, in the order of their ids."""
-    after: object = None
-    while True:
-        bound = "" if after is None else " AND row.id > :after"
-        statement = text(f"{query}{bound} ORDER BY row.id LIMIT {_PAGE_ROWS}")
-        async with context.paces["app"].working(), app_access.transaction(context.app) as connection:
-            result = await connection.execute(statement, {} if after is None else {"after": after})
-            rows: list[Row] = [dict(row._mapping) for row in result]
-        if rows:
-            yield rows
-        if len(rows) < _PAGE_ROWS:
-            return
-        after = rows[-1]["id"]

@@ -11,7 +11,8 @@ from sweeper import contradiction
 from sweeper.contradiction import Verdict
 from sweeper.model import Answer, Finding, Row, Value
 from sweeper.questions import Held
-from sweeper.stepfi.loan_rules import NOT_KNOWN, is_real_id
+from sweeper.stepfi.loan_ids import is_real_id
+from sweeper.stepfi.loan_link_rules import NOT_KNOWN, OPEN_UNTIL
 
 _COMPARED = ("borrower", "vendor", "status", "remaining_balance", "total_amount", "guarantee_amount")
 
@@ -81,6 +82,8 @@ def _doubt(finding: Finding, held: Held | None) -> str | None:
     entry = _entry(held)
     if unknown := finding.evidence.get(NOT_KNOWN):
         return f"the row may as well be one of those that our tables do not know: {', '.join(unknown)}"
+    if open_until := finding.evidence.get(OPEN_UNTIL):
+        return f"link window open until {open_until}: another loan of the same terms may still come"
     if entry is not None and finding.guard.get("user_wallet", entry.borrower) != entry.borrower:
         return "the entry names another borrower than the row"
     return None

@@ -34,6 +34,7 @@ class Surroundings:
     """What the rules are given beside a row and its loan.
 
     watermark_at   close of the watermark's ledger; None where it is not known, and then nothing counts as old
+    link_window    how long after its row a loan is created; clock_skew: how far that time may be wrong
     cancelled      the app's word for a cancelled loan
     all_known      whether the tables hold every loan that the contract ever gave out
     """
@@ -42,6 +43,7 @@ class Surroundings:
     now: datetime
     watermark_at: datetime | None
     link_window: timedelta
+    clock_skew: timedelta
     insert_grace: timedelta
     tolerance: Decimal
     cancelled: str
@@ -50,6 +52,10 @@ class Surroundings:
     def is_older(self, moment: datetime | None, age: timedelta) -> bool:
         """Whether so much time had passed; never of a moment that nobody wrote down."""
         return self.watermark_at is not None and moment is not None and moment < self.watermark_at - age
+
+    def is_window_closed(self, row: Row) -> bool:
+        """Return whether no loan of the row can come any more."""
+        return self.is_older(row["created_at"], self.link_window + self.clock_skew)
 
 
 def owned_differences(case: Case, around: Surroundings) -> dict[str, Both]:
@@ -73,6 +79,13 @@ def owned_differences(case: Case, around: Surroundings) -> dict[str, Both]:
     if row["vendor_id"] is None and vendor is not None:
         found["vendor_id"] = Both(None, vendor)
     return found
+
+
+def vendor_choices(case: Case) -> Sequence[Value]:
+    """Return the app's vendors (ids) that have the wallet of the loan's vendor, where there are several: none is written."""
+    wallet = (case.expected or {}).get("vendor")
+    choices: Sequence[Value] = case.related.get("vendor_choices", {}).get(wallet, ())
+    return choices
 
 
 def mismatched_terms(case: Case, around: Surroundings) -> dict[str, Both]:

@@ -1,5 +1,6 @@
 """The subject `loans`: what its rows ought to hold, and what the chain is asked about them."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -14,9 +15,9 @@ from sweeper.context import Context
 from sweeper.digest import spec
 from sweeper.digest.match import Ids
 from sweeper.digest.spec import Digest
-from sweeper.model import Finding, Row
+from sweeper.model import Finding, Row, Value
 from sweeper.spot_checks import Checked
-from sweeper.stepfi import loan_candidates, loan_confirm, loan_rules, loan_values
+from sweeper.stepfi import loan_candidates, loan_confirm, loan_findings, loan_ids, loan_rules, loan_values
 from sweeper.stepfi.loan_links import Links
 from sweeper.stepfi.loan_values import Surroundings
 from sweeper.stepfi.wallets import TOLERANCE_SETTING
@@ -45,7 +46,7 @@ FROM chain.loans WHERE contract = :contract AND loan_id = ANY(CAST(CAST(:ids AS 
 class Loans(Comparison[Surroundings]):
     """`loans` against `chain.loans`; provisional rows by their links."""
 
-    table = loan_rules.TABLE
+    table = loan_findings.TABLE
     expected_table = "chain.loans"
     row_key = "loan_id"
     required = (
@@ -74,6 +75,14 @@ class Loans(Comparison[Surroundings]):
             },
         )
 
+    @property
+    def compares(self) -> str:
+        """Return what is compared, and the settings that the links follow from."""
+        settings = self._settings
+        return repr(
+            (super().compares, settings.link_window_seconds, settings.clock_skew_seconds, settings.amount_tolerance)
+        )
+
     def app_query(self, _: Context) -> str:
         return _APP
 
@@ -98,7 +107,7 @@ FROM chain.loans AS entity"""
         return KeyRange.of_prefix(f"loan:{self._contract}:")
 
     def chain_key(self, row: Row, surroundings: Surroundings) -> str | None:
-        if loan_rules.is_real_id(row["loan_id"]):
+        if loan_ids.is_real_id(row["loan_id"] or ""):
             return f"loan:{self._contract}:{row['loan_id']}"
         link = surroundings.links.of_row.get(str(row["id"]))
         return None if link is None else link.key
@@ -109,8 +118,8 @@ FROM chain.loans AS entity"""
     def digest(self) -> Digest:
         """A time that is missing, or that another status left behind, is the app's own: on chain every status has its time."""
         tolerance = self._settings.amount_tolerance
-        never = ", ".join(f"'{word}'" for word in sorted(loan_rules.NEVER_ON_CHAIN))
-        provisional = " OR ".join(f"starts_with(it.loan_id, '{prefix}')" for prefix in loan_rules.PROVISIONAL_PREFIXES)
+        never = ", ".join(f"'{word}'" for word in sorted(loan_ids.NEVER_ON_CHAIN))
+        provisional = " OR ".join(f"starts_with(it.loan_id, '{prefix}')" for prefix in loan_ids.PROVISIONAL_PREFIXES)
         timed = (
             "CASE it.status WHEN 'completed' THEN it.completed_at IS NOT NULL"
             " WHEN 'defaulted' THEN it.defaulted_at IS NOT NULL ELSE true END"
@@ -130,9 +139,9 @@ FROM chain.loans AS entity"""
         )
 
     def rows_of(self, around: Surroundings, keys: Sequence[str]) -> list[str]:
-        """Provisional rows that may be one of the loans."""
+        """Return the rows that may be one of the loans, or whose absence one of the loans puts in doubt."""
         wanted = set(keys)
-        return [row for row, link in around.links.of_row.items() if not wanted.isdisjoint(link.candidates)]
+        return [row for row, link in around.links.of_row.items() if not wanted.isdisjoint(link.loans)]
 
     async def surroundings(self, context: Context, *, alone: Ids | None) -> Surroundings:
         closed_at = context.watermark.closed_at
@@ -146,6 +155,7 @@ FROM chain.loans AS entity"""
             now=context.now,
             watermark_at=None if closed_at is None else datetime.fromtimestamp(closed_at, UTC),
             link_window=timedelta(seconds=self._settings.link_window_seconds),
+            clock_skew=timedelta(seconds=self._settings.clock_skew_seconds),
             insert_grace=timedelta(seconds=self._settings.insert_grace_seconds),
             tolerance=self._settings.amount_tolerance,
             cancelled=self._settings.cancelled_status,
@@ -153,12 +163,18 @@ FROM chain.loans AS entity"""
         )
 
     async def relate(self, context: Context, rows: Sequence[Row], expected: Mapping[str, Row]) -> dict[str, Any]:  # noqa: ARG002 - the base's signature
-        """The app's vendors (ids) by wallet, of the loans' vendors."""
+        """Return the app's vendors (ids) by wallet, of the loans' vendors; `vendor_choices` where several have one wallet."""
         wallets = sorted({one["vendor"] for one in expected.values() if one["vendor"] is not None})
-        statement = text("SELECT id, wallet_address FROM vendors WHERE wallet_address = ANY(:wallets)")
+        statement = text("SELECT id, wallet_address FROM vendors WHERE wallet_address = ANY(:wallets) ORDER BY id")
         async with app_access.transaction(context.app) as connection:
             found = await connection.execute(statement, {"wallets": wallets})
-            return {"vendors": {row.wallet_address: row.id for row in found}}
+            ids: dict[str, list[Value]] = defaultdict(list)
+            for row in found:
+                ids[row.wallet_address].append(row.id)
+        return {
+            "vendors": {wallet: some[0] for wallet, some in ids.items() if len(some) == 1},
+            "vendor_choices": {wallet: some for wallet, some in ids.items() if len(some) > 1},
+        }
 
     def rules(self) -> Sequence[Callable[[Case, Surroundings], Finding | None]]:
         return loan_rules.RULES

@@ -15,7 +15,7 @@ NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
 TIP = NOW - timedelta(seconds=30)
 MADE = NOW - timedelta(days=10)
 DONE = NOW - timedelta(days=1)
-HOUR = timedelta(hours=1)
+HOUR, SKEW = timedelta(hours=1), timedelta(seconds=120)
 ROW, VENDOR_ROW, OTHER_VENDOR_ROW = UUID(int=1), UUID(int=2), UUID(int=3)
 BORROWER, STRANGER, VENDOR, OTHER_VENDOR = (f"G{letter * 55}" for letter in "BSVO")
 CONTRACT = f"C{'L' * 55}"
@@ -77,14 +77,20 @@ UNKNOWN = dict.fromkeys(
 """What the tables say of a loan that is known by name alone."""
 
 
-def case(row: Row | None, expected: Row | None, *, vendors: dict[str, UUID] | None = None) -> Case:
+def case(
+    row: Row | None,
+    expected: Row | None,
+    *,
+    vendors: dict[str, UUID] | None = None,
+    choices: dict[str, list[UUID]] | None = None,
+) -> Case:
     known = {VENDOR: VENDOR_ROW, OTHER_VENDOR: OTHER_VENDOR_ROW} if vendors is None else vendors
-    return Case(row=row, expected=expected, related={"vendors": known})
+    return Case(row=row, expected=expected, related={"vendors": known, "vendor_choices": choices or {}})
 
 
-def link(kind: LinkKind, *candidates: str, rivals: tuple[str, ...] = (), by: str = "terms") -> Links:
+def link(kind: LinkKind, *candidates: str, rivals: tuple[str, ...] = (), by: str = "terms", **more: Any) -> Links:
     """What row ROW may be."""
-    found = Link(kind=kind, by=by, candidates=candidates or (KEY,), rivals=rivals)
+    found = Link(kind=kind, by=by, candidates=candidates or (KEY,), rivals=rivals, **more)
     claimed = frozenset() if kind is LinkKind.TAKEN else frozenset(found.candidates)
     return Links(of_row={str(ROW): found}, claimed=claimed)
 
@@ -95,6 +101,7 @@ def around(**changed: Any) -> Surroundings:
         "now": NOW,
         "watermark_at": TIP,
         "link_window": HOUR,
+        "clock_skew": SKEW,
         "insert_grace": HOUR,
         "tolerance": Decimal(0),
         "cancelled": "cancelled",

@@ -11,7 +11,7 @@ from shared.stepfi import statuses
 from sweeper import classes
 from sweeper.model import Both, Finding, Outcome
 from sweeper.stepfi import loan_rules
-from sweeper.stepfi.loan_rules import is_provisional, is_real_id
+from sweeper.stepfi.loan_ids import is_provisional, is_real_id
 from tests.unit.sweeper.loan_cases import (
     BORROWER,
     CONTRACT_BORROWER,
@@ -22,6 +22,7 @@ from tests.unit.sweeper.loan_cases import (
     OTHER_VENDOR,
     OTHER_VENDOR_ROW,
     PROVISIONAL,
+    SKEW,
     STRANGER,
     TIP,
     UNKNOWN,
@@ -209,7 +210,7 @@ class TestValues:
         paid = expected(status="completed", chain_status="Paid", completed_at=DONE)
         finding = the(found(case(row(status="completed", created_at=MADE.astimezone(east)), paid)))
         assert finding.update["completed_at"] == DONE
-        edge = (TIP - HOUR).astimezone(east)
+        edge = (TIP - HOUR - SKEW).astimezone(east)
         waiting = row(loan_id=PROVISIONAL, status="pending", created_at=edge)
         assert found(case(waiting, None)) is None
         late = {**waiting, "created_at": edge - timedelta(microseconds=1)}

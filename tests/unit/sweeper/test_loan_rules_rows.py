@@ -18,8 +18,10 @@ from tests.unit.sweeper.loan_cases import (
     NOW,
     PROVISIONAL,
     ROW,
+    SKEW,
     STRANGER,
     TIP,
+    VENDOR,
     VENDOR_ROW,
     around,
     case,
@@ -74,11 +76,22 @@ class TestAbsent:
 
     @pytest.mark.parametrize("status", ["active", "pending"])
     def test_within_the_link_window_and_without_a_clock_nothing_is_said(self, status: str) -> None:
-        young = row(loan_id=PROVISIONAL, status=status, created_at=TIP - HOUR)
+        young = row(loan_id=PROVISIONAL, status=status, created_at=TIP - HOUR - SKEW)
         assert found(case(young, None)) is None
-        old = row(loan_id=PROVISIONAL, status=status, created_at=TIP - HOUR - timedelta(seconds=1))
+        old = row(loan_id=PROVISIONAL, status=status, created_at=TIP - HOUR - SKEW - timedelta(seconds=1))
         assert found(case(old, None)) is not None
         assert found(case(old, None), around(watermark_at=None)) is None
+
+    def test_a_loan_that_is_left_over_puts_the_absence_in_doubt_and_no_more(self) -> None:
+        left_over = replace(link(LinkKind.NONE).of_row[str(ROW)], candidates=(), contradicted=(KEY,))
+        links = Links(of_row={str(ROW): left_over})
+        claiming = the(found(case(row(loan_id=PROVISIONAL), None), around(links=links)))
+        assert (claiming.drift_class, claiming.answer) == ("absent_on_chain", Answer.UNKNOWN)
+        assert claiming.evidence["loans_left_over"] == ["loan:7"]
+        assert "loan 7 of its wallet and time has no row" in claiming.words
+        waiting = the(found(case(row(loan_id=PROVISIONAL, status="pending"), None), around(links=links)))
+        assert (waiting.drift_class, waiting.answer) == ("abandoned_provisional", None)
+        assert the(found(case(row(loan_id="8"), None), around(links=links))).answer is None
 
 
 class TestAbandoned:
@@ -117,6 +130,36 @@ class TestLinked:
         assert finding.evidence["loans_not_known"] == ["loan 5", "loans 8 to 9"]
         assert "loans_not_known" not in the(found(case(self.provisional, expected()), around(links=known))).evidence
 
+    @pytest.mark.parametrize("watermark_at", [TIP, None])
+    def test_while_the_link_window_is_open_nothing_is_proven(self, watermark_at: Any) -> None:
+        links = link(LinkKind.UNIQUE, is_open=True, closes_at=NOW)
+        surroundings = around(links=links, watermark_at=watermark_at)
+        finding = the(found(case(self.provisional, expected()), surroundings))
+        assert (finding.drift_class, finding.answer) == ("unresolved_provisional_id", Answer.UNKNOWN)
+        assert "link window open until 2026-09-01T12:00:00Z" in finding.words
+        assert finding.evidence["link_window_open_until"].startswith("2026-09-01T12:00:00Z")
+        assert ("not known" in finding.words) == (watermark_at is None)
+        never = the(found(case(self.provisional, expected()), around(links=link(LinkKind.UNIQUE, is_open=True))))
+        assert "no usable creation time" in never.words
+
+    def test_near_misses_are_told_with_their_reasons_and_how_to_resolve_them(self) -> None:
+        near = {KEY: ("the row has no vendor",), f"{KEY}1": ("the clock", "the amount")}
+        links = link(LinkKind.AMBIGUOUS, KEY, f"{KEY}1", by="possible match", near=near)
+        finding = the(found(case(self.provisional, None), around(links=links)))
+        assert (finding.drift_class, finding.update) == ("ambiguous_link", {})
+        assert finding.evidence["near_misses"] == ["loan:7: the row has no vendor", "loan:71: the clock, the amount"]
+        assert "loan 7: the row has no vendor" in finding.words
+        assert "Hint: set loan_id" in finding.words
+
+    def test_of_many_candidates_some_are_told(self) -> None:
+        keys = [f"{KEY}{number}" for number in range(1000)]
+        near = dict.fromkeys(keys, ("x" * 50,))
+        links = link(LinkKind.AMBIGUOUS, *keys, by="possible match", near=near, rivals=tuple(keys))
+        finding = the(found(case(self.provisional, None), around(links=links)))
+        assert len(finding.words) < 1500
+        assert finding.evidence["candidates_in_all"] == 1000
+        assert all(len(finding.evidence[name]) == 50 for name in ("candidates", "near_misses", "other_rows"))
+
     def test_of_a_link_with_other_terms_the_balance_is_left_alone(self) -> None:
         other = expected(amount=Decimal(1), remaining_balance=Decimal(2))
         finding = the(found(case(self.provisional, other), around(links=link(LinkKind.UNIQUE))))
@@ -149,6 +192,8 @@ class TestLinked:
         assert (finding.drift_class, finding.entity, finding.chain_key) == ("duplicate_row", "loan:7", KEY)
         several = the(found(case(self.provisional, None), around(links=link(LinkKind.TAKEN, KEY, f"{KEY}1"))))
         assert (several.drift_class, several.entity) == ("duplicate_row", None)
+        proven = the(found(case(self.provisional, None), around(links=link(LinkKind.TAKEN, rivals=("a",)))))
+        assert "which the row a is proven to be" in proven.words
 
 
 class TestMissing:
@@ -176,6 +221,24 @@ class TestMissing:
 
     def test_the_row_of_a_vendor_that_the_app_has_not_is_without_one(self) -> None:
         assert (the(found(case(None, expected(), vendors={}))).insert or {"vendor_id": 1})["vendor_id"] is None
+
+    def test_of_several_vendors_with_the_wallet_none_is_written(self) -> None:
+        choices = {VENDOR: [VENDOR_ROW, ROW]}
+        both = [str(VENDOR_ROW), str(ROW)]
+        missing = the(found(case(None, expected(), vendors={}, choices=choices)))
+        assert missing.insert is not None
+        assert (missing.insert["vendor_id"], missing.evidence["vendors_with_that_wallet"]) == (None, both)
+        without = row(vendor_id=None, vendor_wallet=None)
+        alone = the(found(case(without, expected(), vendors={}, choices=choices)))
+        assert (alone.drift_class, alone.update, alone.evidence["vendors_with_that_wallet"]) == (
+            "stale_value",
+            {},
+            both,
+        )
+        stale = the(found(case({**without, "status": "pending"}, expected(), vendors={}, choices=choices)))
+        assert stale.update == {"status": "active", "updated_at": NOW}
+        assert "vendor_id is not written" in stale.words
+        assert found(case(row(), expected(), vendors={}, choices=choices)) is None
 
     @pytest.mark.parametrize(
         "name", ["status", "amount", "guarantee", "interest_rate", "total_repayment", "remaining_balance", "term"]
