@@ -192,10 +192,12 @@ async def test_rows_that_were_never_sent_claim_nothing(world: Mirror, status: st
 
 async def test_a_near_miss_weakens_no_proof(world: Mirror) -> None:
     target = await provisional(world)
-    columns = "user_wallet, amount, loan_amount, guarantee, interest_rate, total_repayment, remaining_balance, term, status, created_at"
+    columns = (
+        "user_wallet, amount, loan_amount, guarantee, interest_rate, total_repayment, remaining_balance, term, status"
+    )
     second = await world.app.fetchval(
-        f"INSERT INTO loans (loan_id, {columns}) SELECT 'pending-2', {columns} FROM loans WHERE id = $1::uuid "
-        "RETURNING id::text",
+        f"INSERT INTO loans (loan_id, created_at, {columns}) SELECT 'pending-2', created_at, {columns} FROM loans "
+        "WHERE id = $1::uuid RETURNING id::text",
         target.row,
     )
     findings = {one.row_id: one for one in await found(world) if one.row_id}
