@@ -46,16 +46,20 @@ class _Collected:
     is_provisional: bool
     hashed: set[str] = field(default_factory=set)
     terms: set[str] = field(default_factory=set)
+    shifted: set[str] = field(default_factory=set)
     near: dict[str, tuple[str, ...]] = field(default_factory=dict)
     contradicted: list[str] = field(default_factory=list)
 
     def add(self, key: str, match: loan_terms.Match, *, has_row: bool) -> None:
-        """Keep the loan: one that has its row only where the terms prove something."""
+        """Keep the loan: one that has its row only where its terms are the row's."""
         if match.strength is Strength.EQUAL and self.is_provisional:
             self.terms.add(key)
-        elif has_row:
             return
-        elif match.strength is not Strength.CONTRADICTED:
+        if match.strength is Strength.SHIFTED:
+            self.shifted.add(key)
+        if has_row:
+            return
+        if match.strength is not Strength.CONTRADICTED:
             self.near[key] = match.reasons if self.is_provisional else (*match.reasons, _NO_PROVISIONAL_ID)
         elif len(self.contradicted) < _MOST_CONTRADICTED:
             self.contradicted.append(key)
@@ -111,6 +115,7 @@ async def _evidence(
         evidence[row_id] = Evidence(
             hashed=one.hashed,
             terms=one.terms,
+            shifted=one.shifted,
             near=one.near,
             contradicted=one.contradicted,
             unknown=unknown,
@@ -132,10 +137,10 @@ async def _collect(
         have_row = await _with_row(context, sorted({loan["key"] for _, loan in pairs}))
         for row, loan in pairs:
             match, has_row = loan_terms.match(row, loan, terms), loan["key"] in have_row
-            if match.strength is Strength.EQUAL and has_row:
-                with_row.add(loan["key"])
-            if has_row and match.strength is not Strength.EQUAL:
+            if has_row and match.strength not in (Strength.EQUAL, Strength.SHIFTED):
                 continue
+            if has_row:
+                with_row.add(loan["key"])
             made = _Collected(row["created_at"], is_provisional=is_provisional(row["loan_id"] or ""))
             collected.setdefault(str(row["id"]), made).add(loan["key"], match, has_row=has_row)
 

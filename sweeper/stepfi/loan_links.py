@@ -32,6 +32,7 @@ class Evidence:
 
     hashed        loans of the row's wallet that were made by a transaction whose envelope names the row
     terms         loans whose terms all equal the row's
+    shifted       loans whose terms equal the row's but for the time, within the clock skew
     near          loans that the row possibly matches
     contradicted  loans of the row's wallet and time that something known contradicts
     unknown       loans that the tables do not know and that the row may be as well, in words
@@ -40,6 +41,7 @@ class Evidence:
 
     hashed: Set[str] = frozenset()
     terms: Set[str] = frozenset()
+    shifted: Set[str] = frozenset()
     near: Reasons = field(default_factory=dict)
     contradicted: Collection[str] = ()
     unknown: tuple[str, ...] = ()
@@ -154,7 +156,7 @@ class _Resolver:
             yield self._proven[row]
             return
         one = self._evidence[row]
-        yield from (loan for loan in (*one.proofs, *one.near) if self._is_left_over(loan, row))
+        yield from (loan for loan in (*one.proofs, *one.shifted, *one.near) if self._is_left_over(loan, row))
 
     def _link(self, row: str) -> Link:
         one = self._evidence[row]
@@ -191,13 +193,13 @@ class _Resolver:
             return LinkKind.NONE, POSSIBLE, ()
         if one.hashed:
             return self._decide_by_hash(row, one)
-        termed = tuple(sorted(loan for loan in one.terms if self._is_free(loan, row)))
-        if not any(loan not in self._with_row for loan in termed):
+        if not any(self._is_left_over(loan, row) for loan in one.terms):
             return LinkKind.TAKEN, TERMS, tuple(sorted(one.terms))
-        # A loan that has its row still counts here: a row is never linked by being the only one left, since nothing
-        # proves that the other row has its id rightly.
-        is_unique = len(termed) == 1 and not self._rivals(termed, row)
-        return LinkKind.UNIQUE if is_unique else LinkKind.AMBIGUOUS, TERMS, termed
+        # A loan that another row is still counts here, as does one that only the clocks keep apart: a row is never linked
+        # by being the only one left. It may as well be a second request for the loan that the other row is.
+        alike = tuple(sorted(one.terms | one.shifted))
+        is_unique = len(alike) == 1 and not self._rivals(alike, row)
+        return LinkKind.UNIQUE if is_unique else LinkKind.AMBIGUOUS, TERMS, alike
 
     def _decide_by_hash(self, row: str, one: Evidence) -> tuple[LinkKind, str, tuple[str, ...]]:
         hashed = tuple(sorted(one.hashed))
