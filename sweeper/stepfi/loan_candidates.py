@@ -46,7 +46,6 @@ class _Collected:
     is_provisional: bool
     hashed: set[str] = field(default_factory=set)
     terms: set[str] = field(default_factory=set)
-    shifted: set[str] = field(default_factory=set)
     near: dict[str, tuple[str, ...]] = field(default_factory=dict)
     contradicted: list[str] = field(default_factory=list)
 
@@ -55,8 +54,6 @@ class _Collected:
         if match.strength is Strength.EQUAL and self.is_provisional:
             self.terms.add(key)
             return
-        if match.strength is Strength.SHIFTED:
-            self.shifted.add(key)
         if has_row:
             return
         if match.strength is not Strength.CONTRADICTED:
@@ -115,7 +112,6 @@ async def _evidence(
         evidence[row_id] = Evidence(
             hashed=one.hashed,
             terms=one.terms,
-            shifted=one.shifted,
             near=one.near,
             contradicted=one.contradicted,
             unknown=unknown,
@@ -137,7 +133,7 @@ async def _collect(
         have_row = await _with_row(context, sorted({loan["key"] for _, loan in pairs}))
         for row, loan in pairs:
             match, has_row = loan_terms.match(row, loan, terms), loan["key"] in have_row
-            if has_row and match.strength not in (Strength.EQUAL, Strength.SHIFTED):
+            if has_row and match.strength is not Strength.EQUAL:
                 continue
             if has_row:
                 with_row.add(loan["key"])

@@ -1,8 +1,9 @@
 """Which provisional rows are which loans. Pure: the evidence of all rows in, their links out.
 
 A link is proven by a transaction hash (of a `loan_create` row that made a loan of the row's wallet, and whose envelope names the
-provisional id), or by equal terms. It counts only if it is unique in both directions, and only after the row's link window
-has closed: until then another loan of the same terms may come. Possible matches prove nothing, but keep their loans claimed.
+provisional id), or by equal terms. Candidates are the loans that are left over: no row has their id, and no other row is
+proven to be them. A proof counts only if it is unique in both directions, and only after the row's link window has closed: until
+then another loan of the same terms may come. Possible matches prove nothing, but keep their loans claimed.
 """
 
 from collections import defaultdict, deque
@@ -32,7 +33,6 @@ class Evidence:
 
     hashed        loans of the row's wallet that were made by a transaction whose envelope names the row
     terms         loans whose terms all equal the row's
-    shifted       loans whose terms equal the row's but for the time, within the clock skew
     near          loans that the row possibly matches
     contradicted  loans of the row's wallet and time that something known contradicts
     unknown       loans that the tables do not know and that the row may be as well, in words
@@ -41,7 +41,6 @@ class Evidence:
 
     hashed: Set[str] = frozenset()
     terms: Set[str] = frozenset()
-    shifted: Set[str] = frozenset()
     near: Reasons = field(default_factory=dict)
     contradicted: Collection[str] = ()
     unknown: tuple[str, ...] = ()
@@ -156,7 +155,7 @@ class _Resolver:
             yield self._proven[row]
             return
         one = self._evidence[row]
-        yield from (loan for loan in (*one.proofs, *one.shifted, *one.near) if self._is_left_over(loan, row))
+        yield from (loan for loan in (*one.proofs, *one.near) if self._is_left_over(loan, row))
 
     def _link(self, row: str) -> Link:
         one = self._evidence[row]
@@ -193,13 +192,11 @@ class _Resolver:
             return LinkKind.NONE, POSSIBLE, ()
         if one.hashed:
             return self._decide_by_hash(row, one)
-        if not any(self._is_left_over(loan, row) for loan in one.terms):
+        left_over = tuple(sorted(loan for loan in one.terms if self._is_left_over(loan, row)))
+        if not left_over:
             return LinkKind.TAKEN, TERMS, tuple(sorted(one.terms))
-        # A loan that another row is still counts here, as does one that only the clocks keep apart: a row is never linked
-        # by being the only one left. It may as well be a second request for the loan that the other row is.
-        alike = tuple(sorted(one.terms | one.shifted))
-        is_unique = len(alike) == 1 and not self._rivals(alike, row)
-        return LinkKind.UNIQUE if is_unique else LinkKind.AMBIGUOUS, TERMS, alike
+        is_unique = len(left_over) == 1 and not self._rivals(left_over, row)
+        return LinkKind.UNIQUE if is_unique else LinkKind.AMBIGUOUS, TERMS, left_over
 
     def _decide_by_hash(self, row: str, one: Evidence) -> tuple[LinkKind, str, tuple[str, ...]]:
         hashed = tuple(sorted(one.hashed))

@@ -25,10 +25,9 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class Strength(Enum):
-    """What a row's terms say about one loan. SHIFTED: a possible match that only the clock skew keeps from being equal."""
+    """What a row's terms say about one loan."""
 
     EQUAL = "equal"
-    SHIFTED = "shifted"
     POSSIBLE = "possible"
     CONTRADICTED = "contradicted"
 
@@ -87,10 +86,8 @@ def match(row: Row, loan: Row, terms: Terms) -> Match:
     vendor, money, time = _vendor(row, loan), _amounts(row, loan, terms), _time(row, loan, terms)
     if vendor is None or money is None or time is None:
         return Match(Strength.CONTRADICTED)
-    reasons += [*vendor, *money]
-    if reasons or row["created_at"] is None or loan["created_at"] is None:
-        return Match(Strength.POSSIBLE, (*reasons, *time))
-    return Match(Strength.SHIFTED if time else Strength.EQUAL, tuple(time))
+    reasons += [*vendor, *money, *time]
+    return Match(Strength.POSSIBLE if reasons else Strength.EQUAL, tuple(reasons))
 
 
 def _vendor(row: Row, loan: Row) -> list[str] | None:

@@ -27,6 +27,8 @@ from tests.integration.link_worlds import Loan, World, deployed, rewritten
 
 SCENES, COMMANDS = 5, 6
 STATUSES = ("pending", "active", "completed", "defaulted")
+NO_CLAIM = ("under_review", "rejected")
+Terms = tuple[str, str, Decimal, Decimal]
 _INSERT = """
 INSERT INTO loans (id, loan_id, user_wallet, vendor_id, amount, loan_amount, guarantee, interest_rate, total_repayment,
   remaining_balance, term, status, created_at, updated_at)
@@ -154,14 +156,18 @@ class Scene:
         found = await self.world.app.fetch("SELECT id::text, loan_id, status FROM loans")
         return {row["id"]: (row["loan_id"], row["status"]) for row in found}
 
-    def counts(self, rows: dict[str, Any]) -> Counter[int]:
-        """How many rows a loan has: those with its id, and those written for it that have none yet."""
-        counted: Counter[int] = Counter()
+    def counts(self, rows: dict[str, Any]) -> Counter[Terms]:
+        """How many rows the loans of the same terms have: those with their ids, and those written for them.
+
+        Which of several equal loans a row was written for cannot be known, so they are counted together.
+        """
+        terms = {loan.number: loan.terms for loan in self.world.loans}
+        counted: Counter[Terms] = Counter()
         for row_id, (loan_id, status) in rows.items():
             if loan_id.isdecimal() and loan_id[0] != "0":
-                counted[int(loan_id)] += 1
-            elif (loan := self.meant.get(row_id)) is not None and status not in ("under_review", "rejected"):
-                counted[loan] += 1
+                counted[terms[int(loan_id)]] += 1
+            elif (loan := self.meant.get(row_id)) is not None and status not in NO_CLAIM:
+                counted[terms[loan]] += 1
         return counted
 
     async def command(self) -> Report | None:
@@ -196,15 +202,25 @@ class Scene:
         after = await self.rows()
         assert before.keys() <= after.keys()
         counted, were = self.counts(after), self.counts(before)
-        for loan, count in counted.items():
-            assert count <= max(1, were[loan]), (loan, count, were[loan], self.done)
+        terms = {loan.number: loan.terms for loan in self.world.loans}
+        equal = Counter(terms.values())
+        for one, count in counted.items():
+            assert count <= max(equal[one], were[one]), (one, count, were[one], self.done)
+        waiting = {
+            self.meant[row_id]
+            for row_id, (loan_id, status) in before.items()
+            if not loan_id.isdecimal() and status not in NO_CLAIM
+        }
         for row_id, (loan_id, _) in after.items():
             if row_id not in before:
                 self.done["inserted"] += 1
+                assert int(loan_id) not in waiting, (loan_id, before, self.done)
                 self.meant[row_id] = int(loan_id)
             elif loan_id != before[row_id][0] and loan_id.isdecimal():
                 self.done["linked"] += 1
-                assert self.meant[row_id] == int(loan_id), (row_id, before[row_id], loan_id)
+                meant = self.meant[row_id]
+                assert meant is not None
+                assert terms[meant] == terms[int(loan_id)], (row_id, before[row_id], loan_id)
         if report is not None:
             self.runs.append(str(report.run_id))
 

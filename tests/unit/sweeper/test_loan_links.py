@@ -18,7 +18,6 @@ def decided(
     *,
     by_hash: Mapping[str, Collection[str]] | None = None,
     by_terms: Mapping[str, Collection[str]] | None = None,
-    shifted: Mapping[str, Collection[str]] | None = None,
     near: Mapping[str, Collection[str]] | None = None,
     contradicted: Mapping[str, Collection[str]] | None = None,
     unknown: Mapping[str, tuple[str, ...]] | None = None,
@@ -27,12 +26,11 @@ def decided(
     watermark_at: datetime | None = NOW,
 ) -> Links:
     """The links of rows of which each kind of evidence names loans."""
-    parts = [by_hash or {}, by_terms or {}, near or {}, contradicted or {}, unknown or {}, shifted or {}]
+    parts = [by_hash or {}, by_terms or {}, near or {}, contradicted or {}, unknown or {}]
     evidence = {
         row: Evidence(
             hashed=frozenset(parts[0].get(row, ())),
             terms=frozenset(parts[1].get(row, ())),
-            shifted=frozenset(parts[5].get(row, ())),
             near=dict.fromkeys(parts[2].get(row, ()), ("why",)),
             contradicted=tuple(parts[3].get(row, ())),
             unknown=tuple(parts[4].get(row, ())),
@@ -65,25 +63,21 @@ class TestProofs:
         assert kinds(links) == {"r": "ambiguous", "s": "ambiguous"}
         assert (links.of_row["r"].rivals, links.of_row["s"].rivals, links.claimed) == (("s",), ("r",), {"1"})
 
-    def test_nothing_is_linked_by_being_the_only_one_left(self) -> None:
-        """s is surely 2, so r could only be 1: but that is a guess about s."""
+    def test_a_row_that_is_not_proven_takes_no_loan_away(self) -> None:
+        """s fits loan 2 alone, but r may be loan 2 as well, so neither is proven."""
         assert kinds(decided(by_terms={"r": ["1", "2"], "s": ["2"]})) == {"r": "ambiguous", "s": "ambiguous"}
 
-    def test_nor_because_an_equal_loan_has_its_row(self) -> None:
+    def test_a_loan_that_has_its_row_is_no_candidate(self) -> None:
         links = decided(by_terms={"r": ["1", "2"]}, with_row={"2"})
-        assert (kinds(links), links.claimed) == ({"r": "ambiguous"}, {"1"})
+        assert (kinds(links), links.of_row["r"].key, links.claimed) == ({"r": "unique"}, "1", {"1"})
 
-    def test_nor_because_an_equal_loan_is_proven_to_be_another_row_s(self) -> None:
-        """The user may have asked twice for loan 2, and loan 1 may be of a third row."""
+    def test_nor_is_one_that_another_row_is_proven_to_be(self) -> None:
         links = decided(by_hash={"s": ["2"]}, by_terms={"r": ["1", "2"]})
-        assert (kinds(links), links.claimed) == ({"s": "unique", "r": "ambiguous"}, {"1", "2"})
+        assert (kinds(links), links.of_row["r"].key, links.claimed) == ({"s": "unique", "r": "unique"}, "1", {"1", "2"})
 
-    def test_nor_where_only_the_clocks_keep_another_loan_apart(self) -> None:
-        for with_row in (set(), {"2"}):
-            links = decided(by_terms={"r": ["1"]}, shifted={"r": ["2"]}, with_row=with_row)
-            assert (kinds(links), links.of_row["r"].candidates) == ({"r": "ambiguous"}, ("1", "2"))
-            assert links.claimed == {"1", "2"} - with_row
-        assert decided(by_hash={"r": ["1"]}, shifted={"r": ["2"]}).of_row["r"].is_proven
+    def test_a_proof_that_is_still_open_takes_no_loan_away(self) -> None:
+        links = decided(by_hash={"s": ["2"]}, by_terms={"r": ["1", "2"]}, still_open={"s"})
+        assert (kinds(links)["r"], links.claimed) == ("ambiguous", {"1", "2"})
 
     def test_a_row_all_of_whose_loans_are_other_rows_is_a_duplicate(self) -> None:
         links = decided(by_hash={"h": ["3"]}, by_terms={"r": ["1"], "s": ["1", "2"]}, with_row={"1", "2", "3"})
@@ -199,7 +193,6 @@ worlds = st.fixed_dictionaries(
     {
         "by_hash": st.dictionaries(rows, st.lists(loans, max_size=2, unique=True), max_size=3),
         "by_terms": candidates,
-        "shifted": candidates,
         "near": candidates,
         "contradicted": candidates,
         "unknown": st.dictionaries(rows, st.just(("loan 9",)), max_size=1),
@@ -234,7 +227,8 @@ def test_a_link_is_unique_in_both_directions(world: World) -> None:
                 # Another row that something connects with the loan is another loan's, or has terms alone against a hash.
                 assert its.is_proven or (link.by == HASH and link.key not in world["by_hash"].get(other, ()))
         if link.by == TERMS:
-            assert {*world["by_terms"][row], *world["shifted"].get(row, ())} == {link.key}
+            taken = {one.key for name, one in links.of_row.items() if name != row and one.is_proven}
+            assert {*world["by_terms"][row]} - world["with_row"] - taken == {link.key}
 
 
 @given(worlds)
@@ -242,7 +236,7 @@ def test_a_loan_that_some_row_may_be_is_never_missing(world: World) -> None:
     links = decided(**world)
     proven = {row: link.key for row, link in links.of_row.items() if link.is_proven}
     for row in "rstuv":
-        maybe = {*proofs(world, row), *world["shifted"].get(row, ()), *world["near"].get(row, ())}
+        maybe = {*proofs(world, row), *world["near"].get(row, ())}
         for loan in maybe - world["with_row"]:
             assert loan in links.claimed or row in proven
     assert not links.claimed & world["with_row"]
@@ -263,7 +257,7 @@ def test_the_order_in_which_things_were_read_is_of_no_account(world: World, chan
         chance.shuffle(names)
         return {name: chance.sample(part[name], len(part[name])) for name in names}
 
-    names = ("by_hash", "by_terms", "shifted", "near", "contradicted")
+    names = ("by_hash", "by_terms", "near", "contradicted")
     assert decided(**world | {name: shuffled(world[name]) for name in names}) == decided(**world)
 
 
