@@ -1,6 +1,8 @@
 """A plan is read strictly: what is not understood is refused with its place in the file, never passed over."""
 
 import json
+import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,18 +15,17 @@ from sweeper.plan_file import VERSION, PlanFile
 
 MAX_BYTES = 1 << 30
 """A plan is read into memory, so there is an end to it."""
+_NAME_A_PLAN = "name a file that `chaintrue sweep --plan` wrote"
 _AGAIN = "write the plan again with `chaintrue sweep --plan`, and narrow it by `select` or by deleting whole changes"
 
 
 def read(path: Path) -> PlanFile:
     """The plan in the file; raises PlanRefused, which names the place in it."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise errors.PlanRefused(f"{path}: it is larger than any plan of chaintrue", cure=_AGAIN)
-        body = path.read_bytes()
+        body = _read_file(path)
     except OSError as error:
         words = f"{path}: it cannot be read ({error.strerror or error})"
-        raise errors.PlanRefused(words, cure="name a file that `chaintrue sweep --plan` wrote") from None
+        raise errors.PlanRefused(words, cure=_NAME_A_PLAN) from None
     _check_json(path, body)
     try:
         plan = PlanFile.model_validate_json(body)
@@ -33,6 +34,24 @@ def read(path: Path) -> PlanFile:
         raise errors.PlanRefused(f"{path}: {places}", cure=_AGAIN) from None
     _check_changes(path, plan)
     return plan
+
+
+def _read_file(path: Path) -> bytes:
+    """Return the bytes of a regular file of at most MAX_BYTES; raise PlanRefused for anything else.
+
+    The size of a pipe or a device is 0 whatever comes out of it, so only a regular file is read, and the limit is on the bytes read.
+    """
+    # Without O_NONBLOCK, opening a pipe waits for its writer.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise errors.PlanRefused(f"{path}: it is not a regular file", cure=_NAME_A_PLAN)
+        body = file.read(min(status.st_size, MAX_BYTES) + 1)  # one more than it has: a file may grow while it is read
+    if len(body) > MAX_BYTES:
+        raise errors.PlanRefused(f"{path}: it is larger than {MAX_BYTES:,} bytes", cure=_AGAIN)
+    if len(body) > status.st_size:
+        raise errors.PlanRefused(f"{path}: it grew while it was read", cure="apply it when it is complete")
+    return body
 
 
 def _check_json(path: Path, body: bytes) -> None:

@@ -1,6 +1,7 @@
 """A plan as a file: what goes in comes out, exactly; what is not understood is refused with its place."""
 
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -248,6 +249,24 @@ def test_a_file_that_was_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(errors.PlanRefused, match="cannot be read"):
         plan_reading.read(tmp_path / "none.json")
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_and_a_device_are_refused_unread(tmp_path: Path) -> None:
+    """Their size is 0 whatever comes out of them, so nothing would end the reading."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero"), Path("/dev/null")):
+        with pytest.raises(errors.PlanRefused, match="not a regular file"):
+            plan_reading.read(path)
+
+
+def test_a_file_beyond_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_reading, "MAX_BYTES", 100)
+    path = tmp_path / "plan.json"
+    path.write_bytes(b" " * 101)
+    with pytest.raises(errors.PlanRefused, match="larger than 100 bytes"):
+        plan_reading.read(path)
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
