@@ -12,13 +12,14 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 from sqlalchemy import text
 
-from sweeper import app_access
+from sweeper import app_access, same_key
 from sweeper.context import Compared, Context, Since
 from sweeper.digest import match, sides
 from sweeper.digest.diff import Difference
 from sweeper.digest.match import Ids
 from sweeper.digest.spec import Digest
 from sweeper.model import Finding, Row
+from sweeper.same_key import SameKey
 from sweeper.storage import Storage
 
 PAGE_ROWS = 1000
@@ -32,11 +33,15 @@ Sliced = TypeVar("Sliced", Sequence[str], Ids)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One row with its entity; either may be missing. `related` is what the subclass looked up beside them."""
+    """One row with its entity; either may be missing. `related` is what the subclass looked up beside them.
+
+    `same_key`: the rows that share the key of this one, where there are others.
+    """
 
     row: Row | None
     expected: Row | None
     related: Mapping[str, Any] = field(default_factory=dict)
+    same_key: SameKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,10 @@ class Comparison(ABC, Generic[E]):
     """The table of `chain` that `expected_query` reads."""
     row_key: str
     """The app's column that names the entity."""
+    entity_kind: str
+    """What the entity is called in findings: `loan` of `loan:12`."""
+    changed_at: str = "entity.position"
+    """SQL on `expected_query`: the position of the newest fact that anything in the expected row follows from."""
     spot_whole: bool = False
     """Whether one entry of the chain answers for all of the table (see `sweeper.spot_checks`)."""
     grace_seconds: int = 0
@@ -89,6 +98,10 @@ class Comparison(ABC, Generic[E]):
     @abstractmethod
     def app_key(self, expected: Row) -> str:
         """What `row_key` holds in the entity's row."""
+
+    def entity_of(self, name: str) -> str | None:
+        """Return how findings call the entity of a row whose `row_key` is the name; None where the name is no entity's."""
+        return f"{self.entity_kind}:{name}"
 
     @abstractmethod
     def digest(self) -> Digest:
@@ -128,7 +141,12 @@ class Comparison(ABC, Generic[E]):
         if found.is_resumed:
             context.resumed.append(self.table)
         compared.app_rows, compared.expected_rows = found.app_rows, found.chain_rows
-        alone = found.app_only if self.digest().rows_without_entity else found.app_only[:0]
+        # Of a table whose rows without an entity are no findings, those count that share their key with another row.
+        alone = found.app_only if self.digest().rows_without_entity else found.app_twins
+        # Also rows that the scan may have passed by: without them a provisional row could look like the only one of its loan.
+        alone = np.concatenate([alone, match.without(found.rewritten, found.differing, alone)])
+        if found.has_more_rewritten:
+            context.not_reread.append(self.table)
         around = await self.surroundings(context, alone=alone)
         strays: dict[str, str] = {}
         for page in pages(found.differing, PAGE_ROWS):
@@ -169,7 +187,13 @@ class Comparison(ABC, Generic[E]):
                 yield finding
 
     def classify(self, case: Case, surroundings: E) -> Finding | None:
-        """The first class that matches."""
+        """Return the finding of the first class that matches; that several rows share a key outweighs all else."""
+        if case.row is not None and case.same_key is not None:
+            name = case.row[self.row_key]
+            row_id, entity = str(case.row["id"]), self.entity_of(name)
+            return same_key.duplicate(
+                self.table, self.row_key, row_id=row_id, name=name, entity=entity, rows=case.same_key
+            )
         return next((finding for rule in self.rules() if (finding := rule(case, surroundings)) is not None), None)
 
     # The second look
@@ -218,7 +242,8 @@ class Comparison(ABC, Generic[E]):
         names = {self.app_key(one): key for key, one in expected.items()}
         column = f"row.{self.row_key}"
         rows = await self._app_rows(context, f"{column} = ANY(CAST(:names AS text[]))", {"names": list(names)})
-        present = {names[str(row[self.row_key])] for row in rows if row[self.row_key] is not None}
+        # A column that ignores case brings rows whose key is written otherwise: they name no entity of ours.
+        present = {names[name] for row in rows if (name := str(row[self.row_key])) in names}
         missing = {key: one for key, one in expected.items() if key not in present}
         cases = await self._cases(context, rows, around)
         if missing:
@@ -281,7 +306,24 @@ class Comparison(ABC, Generic[E]):
         keys = {row["id"]: self.chain_key(row, around) for row in rows}
         expected = await self._expected_by_key(context, [key for key in keys.values() if key is not None])
         related = await self.relate(context, rows, expected)
-        return [Case(row=row, expected=expected.get(keys[row["id"]] or ""), related=related) for row in rows]
+        several = await self._several(context, rows)
+        return [
+            Case(
+                row=row,
+                expected=expected.get(keys[row["id"]] or ""),
+                related=related,
+                same_key=several.get(row[self.row_key]),
+            )
+            for row in rows
+        ]
+
+    async def _several(self, context: Context, rows: Sequence[Row]) -> Mapping[str, SameKey]:
+        """The keys of these rows that other rows hold, too. Nothing is asked where a unique constraint forbids it."""
+        if same_key.is_unique(context.tables.get(self.table), self.row_key):
+            return {}
+        names = sorted({row[self.row_key] for row in rows if row[self.row_key]})  # neither NULL nor '' names an entity
+        async with app_access.transaction(context.app) as connection:
+            return await same_key.read(connection, self.table, self.row_key, names)
 
     async def _app_rows(self, context: Context, predicate: str, parameters: Mapping[str, Any]) -> list[Row]:
         statement = text(f"{self.app_query(context)} WHERE {predicate} ORDER BY row.id")

@@ -39,6 +39,7 @@ class Context:
     paces    how much of each database the run may take    canaries   by table, whether the scan found its canary
     resumed  tables whose scan went on with hashes of an earlier run
     late_entries  ledger keys of entries that the chain changed more than the lag limit after the watermark, with that ledger
+    not_reread  tables of which more rows were written while they were scanned than a scan reads again
     """
 
     chain: AsyncEngine
@@ -58,6 +59,7 @@ class Context:
     canaries: dict[str, bool] = field(default_factory=dict)
     resumed: list[str] = field(default_factory=list)
     late_entries: dict[str, int] = field(default_factory=dict)
+    not_reread: list[str] = field(default_factory=list)
     paces: Mapping[str, Pace] = field(default_factory=lambda: {"app": Pace(), "chain": Pace()})
     say: Callable[[str], None] = lambda _: None
 

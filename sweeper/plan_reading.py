@@ -39,7 +39,8 @@ def read(path: Path) -> PlanFile:
 def _read_file(path: Path) -> bytes:
     """Return the bytes of a regular file of at most MAX_BYTES; raise PlanRefused for anything else.
 
-    The size of a pipe or a device is 0 whatever comes out of it, so only a regular file is read, and the limit is on the bytes read.
+    The size of a pipe or a device is 0 whatever comes out of it, so only a regular file is read. The limit is on the bytes
+    read.
     """
     # Without O_NONBLOCK, opening a pipe waits for its writer.
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:

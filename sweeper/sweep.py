@@ -29,6 +29,7 @@ from sweeper import (
 )
 from sweeper.context import Context, Since, Subject
 from sweeper.journal import Journal
+from sweeper.known_drift import surveyed
 from sweeper.model import Finding
 from sweeper.plan_origin import PlanTo
 from sweeper.report import Extent, Mode, Report, RunStatus
@@ -81,6 +82,11 @@ async def _sweep(one: Session) -> list[Finding]:
             f"{', '.join(context.resumed)}: the scan of an earlier run was gone on with, and what changed since that run may "
             "not have been seen; so no sweep of what changed begins at this one"
         )
+    if context.not_reread:
+        this.notes.append(
+            f"{', '.join(context.not_reread)}: so many rows were written during the scan that not all of them were read again. "
+            "New drift in a row that an update moved may be missed until the next sweep."
+        )
     await _spot_check(one, found)
     findings = await _settle(one, found, is_whole=is_whole)
     await session.judge_late_entries(one)
@@ -110,9 +116,13 @@ async def _survey(one: Session) -> tuple[dict[str, list[Finding]], bool]:
     for subject in one.chosen:
         context.say(f"comparing {subject.table}")
         findings = found.setdefault(subject.table, [])
-        survey = subject.survey(context) if since is None else subject.survey_changed(context, since)
-        async with aclosing(survey) as surveyed:
-            async for finding in surveyed:
+        survey = (
+            surveyed(context, subject, subject.survey(context))
+            if since is None
+            else subject.survey_changed(context, since)
+        )
+        async with aclosing(survey) as findings_now:
+            async for finding in findings_now:
                 if left == 0:
                     this.reasons.append(
                         f"more than {one.settings.sweep.max_findings} rows differ (CHAINTRUE_SWEEP__MAX_FINDINGS): "

@@ -75,6 +75,7 @@ def sift(unequal: Unequal, canaries: Sequence[Canary], hashes: Sequence[int]) ->
         app_only=_without(app_only, equal, drifted, alone),
         chain_only=unequal.chain_only[~np.isin(unequal.chain_only, keys)],
         shared=unequal.shared[~np.isin(unequal.shared, keys)],
+        app_twins=unequal.app_twins,
     )
     return Sifted(rest, found)
 

@@ -22,6 +22,8 @@ from sweeper.digest.spill import Manifest, SideProgress, Spill
 from sweeper.pace import Pace
 
 HASHES_A_LOOKUP = 100_000
+MOST_REWRITTEN = 100_000
+"""Rows written during a scan that are read again; of more than these a row that moved may be missed, which is said."""
 
 _ESTIMATE = text("""
 SELECT greatest(reltuples, pg_relation_size(oid) / 200) AS rows FROM pg_class WHERE oid = to_regclass(:table)
@@ -50,6 +52,9 @@ class Difference:
     """What needs a look: see `match.Unequal`. The counts are of all rows that were hashed, without the canaries.
 
     is_resumed   some of the hashes are of an earlier run: what changed since then may look equal
+    app_twins    of `app_only` those that share their key with another row
+    rewritten    ids of the app's rows that were written since the scan began: the scan may have missed them
+    has_more_rewritten   there are more of those than a scan reads again
     """
 
     differing: Ids
@@ -60,7 +65,10 @@ class Difference:
     chain_rows: int
     canary_found: bool
     hashing: Hashing
+    app_twins: Ids
+    rewritten: Ids
     is_resumed: bool = False
+    has_more_rewritten: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +97,7 @@ async def run(
             async with asyncio.TaskGroup() as group:
                 group.create_task(_walk("app", digest, hashing, app, kept, told))
                 group.create_task(_walk("chain", digest, hashing, chain, kept, told))
-            found = _matched(kept, hashing, known)
+            found = _matched(kept, hashing, known, await _rewritten(app, kept.manifest.since))
         finally:
             kept.close()
         spill.discard(directory)
@@ -163,6 +171,7 @@ async def _spilled(digest: Digest, app: Side, chain: Side, directory: Path, plac
         native=hashing.native,
         buckets=buckets,
         sides=sides,
+        since=await scan.now(app.connect) if app.is_walked else None,
     )
     return Spill(directory, manifest, is_kept=place.directory is not None)
 
@@ -238,15 +247,28 @@ async def _walk(
         told(name, piece.share)
 
 
-def _matched(kept: Spill, hashing: Hashing, known: list[int]) -> Difference:
+async def _rewritten(app: Side, since: int | None) -> Ids:
+    """The ids of the rows that were written since the scan began, at most one more than a scan reads again."""
+    if since is None:
+        return np.empty(0, "V16")
+    return await scan.rewritten(app.table, app.connect, app.pace, since=since, limit=MOST_REWRITTEN + 1)
+
+
+def _matched(kept: Spill, hashing: Hashing, known: list[int], rewritten: Ids) -> Difference:
     """What differs, with the canaries taken out again."""
-    parts = [match.unequal(app, chain) for app, chain in kept.buckets()]
+    parts = []
+    unseen = np.unique(match.numbers(rewritten))
+    for app, chain in kept.buckets():
+        parts.append(match.unequal(app, chain))
+        if len(unseen):
+            unseen = unseen[~np.isin(unseen, match.numbers(app["id"]))]
     sifted = canary.sift(
         Unequal(
             differing=np.concatenate([part.differing for part in parts]),
             app_only=np.concatenate([part.app_only for part in parts]),
             chain_only=np.concatenate([part.chain_only for part in parts]),
             shared=np.concatenate([part.shared for part in parts]),
+            app_twins=np.concatenate([part.app_twins for part in parts]),
         ),
         canary.flock(hashing.name),
         known,
@@ -256,9 +278,12 @@ def _matched(kept: Spill, hashing: Hashing, known: list[int]) -> Difference:
         app_only=sifted.rest.app_only,
         chain_only=sifted.rest.chain_only,
         shared=sifted.rest.shared,
-        app_rows=kept.progress("app").rows - canary.ON_APP,
+        app_rows=kept.progress("app").rows - canary.ON_APP + len(unseen),
         chain_rows=kept.progress("chain").rows - canary.ON_CHAIN,
         canary_found=sifted.found,
         hashing=hashing,
+        app_twins=sifted.rest.app_twins,
+        rewritten=rewritten[:MOST_REWRITTEN],
         is_resumed=kept.is_resumed,
+        has_more_rewritten=len(rewritten) > MOST_REWRITTEN,
     )

@@ -22,12 +22,14 @@ class Unequal:
     chain_only  hashes of the keys that no row of the app has
     shared      hashes of keys that rows of the app have, and that several unequal rows of the chain's side have: an entity that
                 changed while it was read, or several entities whose keys have the same hash
+    app_twins   of `app_only` those that share their key with another row
     """
 
     differing: Ids
     app_only: Ids
     chain_only: Keys
     shared: Keys
+    app_twins: Ids
 
 
 def unequal(app: Records, chain: Records) -> Unequal:
@@ -39,7 +41,8 @@ def unequal(app: Records, chain: Records) -> Unequal:
     has_entity, first = _found(app_keys, within=chain_keys)
     same = has_entity.copy()
     same[has_entity] = app["row"][has_entity] == chain["row"][first[has_entity]]
-    same &= ~_repeated(app_keys)
+    shared = _repeated(app_keys)
+    same &= ~shared
     has_row, _ = _found(chain_keys, within=app_keys)
     # A key that the chain's side gave twice was moved by an update while it was read: its rows are looked at.
     twice, _ = _found(app_keys, within=chain_keys[_repeated(chain_keys)])
@@ -49,6 +52,7 @@ def unequal(app: Records, chain: Records) -> Unequal:
         app_only=app["id"][~has_entity],
         chain_only=np.unique(chain_keys[~has_row]),
         shared=_of_unequal_rows(chain[_repeated(chain_keys) & has_row]),
+        app_twins=app["id"][~has_entity & shared],
     )
 
 
@@ -60,6 +64,21 @@ def ids(texts: Iterable[str]) -> Ids:
 def texts(ids: Ids) -> list[str]:
     """The ids as people write them."""
     return [str(UUID(bytes=bytes(one))) for one in ids]
+
+
+def without(ids: Ids, *others: Ids) -> Ids:
+    """Return the ids, each once, that are among none of the others."""
+    if not len(ids):
+        return ids
+    known = {bytes(one) for some in others for one in some}
+    left = [one for one in dict.fromkeys(map(bytes, ids)) if one not in known]
+    return np.array(left, ids.dtype)
+
+
+def numbers(ids: Ids) -> NDArray[np.uint64]:
+    """Return a number for each id, of all its bits: fit to count which ids are among others, not to name one."""
+    halves = np.frombuffer(ids.tobytes(), np.uint64).reshape(-1, 2)
+    return halves[:, 0] ^ (halves[:, 1] * np.uint64(0x9E3779B97F4A7C15))
 
 
 def _found(wanted: Keys, *, within: Keys) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:

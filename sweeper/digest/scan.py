@@ -1,14 +1,17 @@
 """Walking one side's table: piece by piece, each in a short transaction, hashed there; only ids and hashes come over.
 
-A plain table is walked by its pages (`ctid`), so no index is needed and every page is read once. A row that an update moves
-meanwhile may be seen twice or not at all; both make it a candidate, and candidates are read again.
+A plain table is walked by its pages (`ctid`), so no index is needed and every page is read once. An update may move a row
+meanwhile. A row that is seen twice is a candidate, and candidates are read again. A row that moves to a page that was read
+already is not seen at all, so after the walk the rows that were written since its beginning are looked for (`rewritten`). A row
+that moves in both walks is still not seen; known drift is therefore read by id as well (`sweeper.known_drift`).
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -37,12 +40,18 @@ _SENT = {"id": "V16", "key": ">u8", "row": ">u8"}
 """A column's values as PostgreSQL sends them."""
 
 Records = NDArray[Any]
+Ids = NDArray[Any]
+FIRST_TRANSACTION = 3
+"""Smaller transaction ids are PostgreSQL's own, and have no age."""
 
 _PAGES = text("""
 SELECT CASE WHEN relation.relkind IN ('r', 'm')
   THEN pg_relation_size(relation.oid) / CAST(current_setting('block_size') AS integer) END AS pages
 FROM pg_class AS relation WHERE relation.oid = to_regclass(:table)
 """)
+
+
+_NOW = text("SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,22 +122,71 @@ async def _by_id(walk: Walk) -> AsyncIterator[Piece]:
         behind = f"{walk.alias}.id > CAST('{greatest}' AS uuid)"
 
 
+async def now(connect: Connect) -> int:
+    """Return the oldest transaction that is not over yet: whatever is written from here on is of this one or a later one."""
+    async with connect() as connection:
+        return int((await connection.execute(_NOW)).scalar_one())
+
+
+async def rewritten(table: str, connect: Connect, pace: Pace, *, since: int, limit: int) -> Ids:
+    """Return the ids of the rows that were written by the transaction `since` or a later one, at most `limit` of them.
+
+    A second walk that hashes nothing. Of a table that is walked by id there are none: an update does not change a row's id.
+    """
+    pages = await _pages_of(table, connect)
+    found: list[Ids] = []
+    first, left = 0, limit
+    while pages is not None and left > 0:
+        end = first + MOST_PAGES
+        upper = "" if end >= pages else f" AND row.ctid < CAST('({end},0)' AS tid)"
+        # age() of a row that was frozen long ago may be negative: transaction ids wrap around.
+        statement = (
+            f"SELECT string_agg(uuid_send(it.id), CAST('' AS bytea)) FROM (SELECT row.id FROM {table} AS row "
+            f"WHERE age(row.xmin) BETWEEN 0 AND age(CAST('{max(since % (1 << 32), FIRST_TRANSACTION)}' AS xid)) "
+            f"AND row.ctid >= CAST('({first},0)' AS tid){upper} LIMIT {left}) AS it"
+        )
+        ids, _ = await _attempted(connect, pace, partial(_ids, statement=statement))
+        found.append(ids)
+        left -= len(ids)
+        first = end
+        if not upper:
+            break
+    return np.concatenate([np.empty(0, "V16"), *found])
+
+
+async def _ids(connection: AsyncConnection, *, statement: str) -> Ids:
+    await connection.execute(text("SELECT 1"))  # SQLAlchemy begins a transaction with its first statement alone
+    return np.frombuffer(await database.raw(connection).fetchval(statement) or b"", "V16")
+
+
 async def _pages(walk: Walk) -> int | None:
-    async with walk.connect() as connection:
-        found = (await connection.execute(_PAGES, {"table": walk.table})).one_or_none()
+    return await _pages_of(walk.table, walk.connect)
+
+
+async def _pages_of(table: str, connect: Connect) -> int | None:
+    async with connect() as connection:
+        found = (await connection.execute(_PAGES, {"table": table})).one_or_none()
     if found is None:
-        raise errors.SettingError(f"there is no table {walk.table}", cure="run `chaintrue doctor`")
+        raise errors.SettingError(f"there is no table {table}", cure="run `chaintrue doctor`")
     return None if found.pages is None else int(found.pages)
 
 
 async def _read(walk: Walk, condition: str, *, with_canaries: bool) -> tuple[Records, float]:
-    """The rows, and the seconds it took; tried again where the connection was lost on the way."""
+    """The rows, and the seconds it took."""
+    statement = walk.statement(condition, with_canaries)
+    return await _attempted(walk.connect, walk.pace, partial(fetch, statement=statement, with_id=walk.with_id))
+
+
+async def _attempted(
+    connect: Connect, pace: Pace, read: Callable[[AsyncConnection], Awaitable[Records]]
+) -> tuple[Records, float]:
+    """What was read, and the seconds it took; tried again where the connection was lost on the way."""
     attempt = 1
     while True:
         try:
-            async with walk.pace.working(), walk.connect() as connection:
+            async with pace.working(), connect() as connection:
                 begun = time.monotonic()
-                records = await fetch(connection, walk.statement(condition, with_canaries), with_id=walk.with_id)
+                records = await read(connection)
                 return records, max(time.monotonic() - begun, 1e-3)
         except (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             if attempt == ATTEMPTS or not transient.is_transient(error):

@@ -22,6 +22,7 @@ class Hashed(Protocol):
     table: str
     expected_table: str
     row_key: str
+    changed_at: str
 
     def app_query(self, context: Context) -> str: ...
     def expected_query(self) -> tuple[str, Mapping[str, Any]]: ...
@@ -65,8 +66,11 @@ def colliding_keys(
 
 
 async def changed_keys(context: Context, subject: Hashed, *, since: str, beside: Sequence[str]) -> dict[str, str]:
-    """The entities with a fact behind the position, and those with the keys `beside`; each with what the app's row calls it."""
-    changed = "(entity.position > $1 OR entity.key = ANY(CAST($2 AS text[])))"
+    """The entities whose expected row follows from a fact behind the position, and those with the keys `beside`.
+
+    Each with what the app's row calls it.
+    """
+    changed = f"({subject.changed_at} > $1 OR entity.key = ANY(CAST($2 AS text[])))"
     rows = f"{_inlined(*subject.expected_query())} WHERE {subject.key_condition} AND {changed}"
     statement = f"SELECT it.key, {subject.digest().expected_key} AS name FROM ({rows}) AS it ORDER BY it.key"
     async with context.chain.connect() as connection:

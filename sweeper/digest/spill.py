@@ -31,7 +31,10 @@ class SideProgress(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a scan stands on: `fingerprint` of the statements and the databases, the seed and the way of its hashes."""
+    """What a scan stands on: `fingerprint` of the statements and the databases, the seed and the way of its hashes.
+
+    since   where the app's side stood when the scan began (see `scan.now`); None where that is not needed
+    """
 
     fingerprint: str
     started_at: float
@@ -40,6 +43,7 @@ class Manifest(BaseModel):
     native: bool
     buckets: int
     sides: dict[str, SideProgress]
+    since: int | None = None
 
     def age_seconds(self) -> float:
         """By the machine's clock; one that was set back makes the scan too old, not young."""

@@ -10,7 +10,7 @@ from shared import coverage_store, errors, ledger_entry
 from shared.stepfi import amounts, entries, values
 from shared.stepfi.events import Role
 from shared.stepfi.settings import Stepfi
-from sweeper import app_access, contradiction, questions
+from sweeper import contradiction, questions
 from sweeper.comparison import Case, KeyRange
 from sweeper.context import Context
 from sweeper.contradiction import Verdict
@@ -39,6 +39,7 @@ class LiquidityPositions(ByWallet):
     table = TABLE
     expected_table = "chain.liquidity_positions"
     row_key = "provider_wallet"
+    entity_kind = "provider"
     required = ("id", "provider_wallet", "deposited_amount", "updated_at")
     writes = frozenset({"deposited_amount", "updated_at"})
     inserts = frozenset({"provider_wallet", "deposited_amount", "updated_at"})
@@ -76,17 +77,6 @@ FROM chain.liquidity_positions AS entity"""
     def app_key(self, expected: Row) -> str:
         return str(expected["provider_wallet"])
 
-    async def relate(self, context: Context, rows: Sequence[Row], expected: Mapping[str, Row]) -> dict[str, Any]:  # noqa: ARG002 - the base's signature
-        """Row ids by wallet, of the wallets that have several rows."""
-        wallets = sorted({row["provider_wallet"] for row in rows} - {None})
-        statement = text(
-            "SELECT provider_wallet, array_agg(id::text ORDER BY id) AS ids FROM liquidity_positions "
-            "WHERE provider_wallet = ANY(:wallets) GROUP BY provider_wallet HAVING count(*) > 1"
-        )
-        async with app_access.transaction(context.app) as connection:
-            found = await connection.execute(statement, {"wallets": wallets})
-            return {"doubles": {row.provider_wallet: row.ids for row in found}}
-
     def digest(self) -> Digest:
         forms = (spec.number("deposited_amount", tolerance=self._settings.amount_tolerance),)
         return Digest(app_key="it.provider_wallet", expected_key="it.provider_wallet", forms=forms)
@@ -115,23 +105,7 @@ FROM chain.liquidity_positions AS entity"""
         return {key: (held, _compare(held, row, watermark=watermark)) for key, (held, row) in found.items()}
 
     def rules(self) -> Sequence[Rule]:
-        return (duplicate_position, stale_position, missing_position)
-
-
-def duplicate_position(case: Case, _: Surroundings) -> Finding | None:
-    row = case.row
-    if row is None or row["provider_wallet"] not in case.related["doubles"]:
-        return None
-    wallet = row["provider_wallet"]
-    ids = case.related["doubles"][wallet]
-    return Finding(
-        drift_class="duplicate_row",
-        table=TABLE,
-        row_id=str(row["id"]),
-        entity=f"provider:{wallet}",
-        words=f"{len(ids)} rows stand for the one position of {wallet}; which one counts is for people to say.",
-        evidence={"rows": ids},
-    )
+        return (stale_position, missing_position)
 
 
 def stale_position(case: Case, around: Surroundings) -> Finding | None:

@@ -49,6 +49,7 @@ class Loans(Comparison[Surroundings]):
     table = loan_findings.TABLE
     expected_table = "chain.loans"
     row_key = "loan_id"
+    entity_kind = "loan"
     required = (
         "id", "loan_id", "user_wallet", "vendor_id", "amount", "loan_amount", "guarantee", "status", "remaining_balance",
         "completed_at", "defaulted_at", "created_at", "updated_at",
@@ -114,6 +115,10 @@ FROM chain.loans AS entity"""
 
     def app_key(self, expected: Row) -> str:
         return str(expected["loan_id"])
+
+    def entity_of(self, name: str) -> str | None:
+        """Return `loan:NAME`; None for an id that the app made up, which names no loan of the chain."""
+        return None if loan_rules.is_provisional(name) else super().entity_of(name)
 
     def digest(self) -> Digest:
         """A time that is missing, or that another status left behind, is the app's own: on chain every status has its time."""

@@ -24,10 +24,12 @@ from sweeper.storage import ANY_TIME, Storage
 _SCORED = frozenset({"score", "tier", "last_synced_at"})
 """One value in several columns: written together or not at all."""
 _SCORE = "CASE WHEN entity.position < map.position THEN 0 ELSE entity.score END"
+# Who left the map has 0 since the map was read: that is the newer fact.
+_POSITION = "greatest(entity.position, map.position)"
 _FROM = "FROM chain.scores AS entity LEFT JOIN chain.reputation_maps AS map ON map.contract = entity.contract"
 # Who is not in our tables has 0, once the whole map was read.
 _STORED = text(f"""
-SELECT wanted.wallet, greatest(entity.position, map.position) AS position,
+SELECT wanted.wallet, {_POSITION} AS position,
   CASE WHEN entity.key IS NOT NULL THEN {_SCORE} WHEN map.key IS NOT NULL THEN 0 END AS score
 FROM unnest(CAST(:wallets AS text[])) AS wanted (wallet)
 LEFT JOIN chain.scores AS entity ON entity.contract = :contract AND entity.user_address = wanted.wallet
@@ -41,6 +43,8 @@ class ReputationCache(ByWallet):
     table = "reputation_cache"
     expected_table = "chain.scores"
     row_key = "wallet_address"
+    entity_kind = "user"
+    changed_at = _POSITION
     spot_whole = True  # all scores stand in one entry
     required = ("id", "user_id", "wallet_address", "score", "tier", "last_synced_at", "updated_at")
     writes = frozenset({"score", "tier", "last_synced_at", "updated_at"})
@@ -66,7 +70,7 @@ class ReputationCache(ByWallet):
 
     def expected_query(self) -> tuple[str, Mapping[str, Any]]:
         query = f"""
-SELECT entity.key, entity.position, entity.user_address AS wallet_address, {_SCORE} AS score,
+SELECT entity.key, {_POSITION} AS position, entity.user_address AS wallet_address, {_SCORE} AS score,
   {statuses.tier_sql(f"({_SCORE})", low="low")} AS tier,
   (SELECT to_timestamp(min(change.closed_at)) FROM chain.score_changes AS change
    WHERE change.contract = entity.contract AND change.user_address = entity.user_address) AS created_at
@@ -106,13 +110,17 @@ SELECT entity.key, entity.position, entity.user_address AS wallet_address, {_SCO
 
     async def confirm(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:
         """Everybody's score is in one entry: one question for all of them."""
-        if not findings:
-            return []
+        asked = [one for one in findings if one.chain_key is not None]
+        if not asked:
+            return list(findings)
         held, scores = await self._ask(context)
-        stored = await self._stored(context, [_wallet(one) for one in findings])
+        stored = await self._stored(context, [_wallet(one) for one in asked])
         watermark = context.watermark.ledger
         return [
-            _judge_score(one, held, scores, stored=stored.get(_wallet(one)), watermark=watermark) for one in findings
+            one
+            if one.chain_key is None
+            else _judge_score(one, held, scores, stored=stored.get(_wallet(one)), watermark=watermark)
+            for one in findings
         ]
 
     async def spot_check(self, context: Context, keys: Sequence[str]) -> list[Checked]:

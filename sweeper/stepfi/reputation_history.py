@@ -18,6 +18,7 @@ class ReputationHistory(ByWallet):
     table = "reputation_history"
     expected_table = "chain.score_changes"
     row_key = "event_id"
+    entity_kind = "event"
     required = ("id", "event_id", "user_wallet", "old_score", "new_score", "change_amount", "reason")
     inserts = frozenset({*required, "transaction_hash", "ledger_sequence", "created_at"} - {"id"})
     storage = Storage(examples={"ledger_sequence": ((1 << 32) - 1,), "created_at": (ANY_TIME,)})
@@ -47,7 +48,7 @@ FROM chain.score_changes AS entity"""
         return {"columns": frozenset(context.tables[self.table].types)}
 
     def digest(self) -> Digest:
-        """A row is there or missing; what it says was written once and is left alone."""
+        """A row is there, missing, or one of several; what it says was written once and is left alone."""
         return Digest(
             app_key="it.event_id", expected_key="it.event_id", forms=(spec.PRESENT,), rows_without_entity=False
         )

@@ -33,6 +33,7 @@ class Vendors(ByWallet):
     table = "vendors"
     expected_table = "chain.vendors"
     row_key = "wallet_address"
+    entity_kind = "vendor"
     optional = True  # the column `status` came with later versions of the app
     required = ("id", "wallet_address", "status", "updated_at")
     writes = frozenset({"status", "updated_at"})

@@ -61,6 +61,7 @@ def test_a_row_needs_a_look_unless_it_alone_says_what_the_entity_says(
     assert numbers(found.app_only) == {
         n for n, (key, row) in enumerate(app) if (key, row) != NO_KEY and key not in expected
     }
+    assert numbers(found.app_twins) == {n for n in numbers(found.app_only) if shared[app[n][0]] > 1}
     named = {pair[0] for pair in app if pair != NO_KEY}
     assert {int(one // TOP) for one in found.chain_only} == expected.keys() - named
     several = {key for key, rows_of_key in expected.items() if len(rows_of_key) > 1}
@@ -203,6 +204,7 @@ class TestCanaries:
             app_only=np.array([np.void(ids[n].bytes) for n in app_only], "V16"),
             chain_only=np.array([keys[n] for n in chain_only], np.int64).view(np.uint64),
             shared=np.array([keys[0], keys[4]], np.int64).view(np.uint64),
+            app_twins=np.empty(0, "V16"),
         )
 
     def test_they_are_found_and_taken_out(self) -> None:

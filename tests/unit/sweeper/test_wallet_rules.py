@@ -10,9 +10,11 @@ from stellar_sdk import scval as sdk
 
 from shared import position
 from shared.stepfi.events import Role
+from shared.stepfi.settings import Stepfi
 from sweeper.comparison import Case
 from sweeper.model import Answer, Both, Finding, Row
 from sweeper.questions import Held
+from sweeper.same_key import SameKey
 from sweeper.stepfi import liquidity_positions, reputation_cache, reputation_history, vendors
 from sweeper.stepfi.wallets import Surroundings
 from tests.unit.stepfi import contracts as stepfi
@@ -331,7 +333,7 @@ class TestPositions:
 
     def stale(self, expected: Row | None, tolerance: str = "0") -> Finding | None:
         surroundings = around(tolerance=Decimal(tolerance))
-        return liquidity_positions.stale_position(case(self.row, expected, doubles={}), surroundings)
+        return liquidity_positions.stale_position(case(self.row, expected), surroundings)
 
     def test_another_cost_is_stale(self) -> None:
         finding = the(self.stale(self.expected()))
@@ -350,14 +352,16 @@ class TestPositions:
         assert self.stale(None) is None
 
     def test_of_several_rows_none_is_picked(self) -> None:
-        doubled = case(self.row, self.expected(), doubles={BORROWER: [str(ROW), "other"]})
-        first = next(found for rule in RULES if (found := rule(doubled, around())) is not None)
-        assert (first.drift_class, first.update, first.evidence) == ("duplicate_row", {}, {"rows": [str(ROW), "other"]})
-        assert liquidity_positions.duplicate_position(case(self.row, None, doubles={}), around()) is None
-        assert liquidity_positions.duplicate_position(case(None, self.expected(), doubles={}), around()) is None
+        subject = liquidity_positions.LiquidityPositions(Stepfi())
+        several = SameKey(2, (str(ROW), "other"))
+        found = the(subject.classify(Case(row=self.row, expected=self.expected(), same_key=several), around()))
+        assert (found.drift_class, found.entity, found.update) == ("duplicate_row", f"provider:{BORROWER}", {})
+        assert found.evidence == {"rows": [str(ROW), "other"], "row_count": 2}
+        alone = the(subject.classify(case(self.row, self.expected()), around()))
+        assert alone.drift_class == "stale_value"
 
     def missing(self, expected: Row) -> Finding | None:
-        return liquidity_positions.missing_position(case(None, expected, doubles={}), around())
+        return liquidity_positions.missing_position(case(None, expected), around())
 
     def test_a_position_without_a_row(self) -> None:
         finding = the(self.missing(self.expected()))
@@ -376,10 +380,3 @@ class TestPositions:
     )
     def test_what_needs_no_row(self, changed: dict[str, Any]) -> None:
         assert self.missing(self.expected(**changed)) is None
-
-
-RULES = (
-    liquidity_positions.duplicate_position,
-    liquidity_positions.stale_position,
-    liquidity_positions.missing_position,
-)
