@@ -26,6 +26,7 @@ class Inquiry:
         self._client = client
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self._unanswered: dict[str | None, int] = {None: PATIENCE} if is_silent else {}
+        self._oldest: dict[str, int] = {}  # close times (unix seconds): what a node trimmed it does not get back
         self.chain_time = chain_time
         self.asked = 0
         self.answered = 0
@@ -49,6 +50,8 @@ class Inquiry:
                 told = await self._ask(told, node)
                 if len(told.answers) == before:
                     unheard.add(node)
+                    if not pending.is_beyond(self._oldest.get(node, 0)):
+                        told = told.unanswered(node)
             return told
 
     async def _ask(self, told: Told, node: str | None) -> Told:
@@ -64,6 +67,7 @@ class Inquiry:
             self._unanswered[node] = self._unanswered.get(node, 0) + 1
             return told.troubled(str(error.args[0]))
         self._unanswered[node] = 0
+        self._oldest[answer.node] = max(self._oldest.get(answer.node, 0), answer.oldest_close_time)
         self.answered += 1
         self.chain_time = max(self.chain_time, answer.latest_close_time)
         return told.answered(answer)

@@ -29,8 +29,17 @@ def decide(pending: Pending, told: Sequence[Told], *, chain_time: int) -> Fate:
         return replace(done, verdict=Verdict.UNKNOWN, rule=Rule.CONTRADICTION)
     if done is not None:
         return done
-    unheard = next((one for one in carried if one.rule is Rule.NO_ANSWER), None)
-    return unheard if unheard is not None and decided.rule is Rule.EXPIRED else decided
+    return (_unheard(carried) or decided) if decided.rule is Rule.EXPIRED else decided
+
+
+def _unheard(carried: Sequence[Fate]) -> Fate | None:
+    """Return why it is not known that the envelope's transactions were never included; None where every node was heard."""
+    for one in carried:
+        if one.rule is Rule.NO_ANSWER:
+            return one
+        if one.told is not None and one.told.silent:
+            return settlement.unknown(Rule.SILENT, one.told, one.shown)
+    return None
 
 
 def _of_own(pending: Pending, told: Sequence[Told], *, chain_time: int) -> Fate:

@@ -4,7 +4,7 @@ Pure. A transaction that a node has is settled. One that no node has is failed o
 will be, included; a hash alone never proves that, its envelope's time bounds do, and only for the envelope's own hash.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -31,7 +31,9 @@ class Rule(StrEnum):
 
     FOUND = "a node has the transaction"
     EVENT = "an event of the transaction is stored"
-    EXPIRED = "its time is over, and a node that reaches back before it was submitted told twice that it is not there"
+    EXPIRED = (
+        "its time is over, and every node that reaches back before it was submitted told twice that it is not there"
+    )
     STILL_VALID = "its time is not over"
     CONTRADICTION = "what is told of it contradicts itself"
     NOTHING_TO_ASK = "neither a hash nor an envelope is stored"
@@ -43,6 +45,8 @@ class Rule(StrEnum):
     NOT_OVER_THERE = "its time is over, but not yet at any node that was asked"
     OUT_OF_REACH = "no node has it, and none that was asked reaches back before it was submitted"
     TOLD_ONCE = "a node told once that it is not there, and not a second time"
+    BEHIND = "its time is over, but a node that may hold it is behind and cannot know yet"
+    SILENT = "no node that answered has it, and a node that may hold it did not answer"
 
 
 NEEDED = {
@@ -56,6 +60,8 @@ NEEDED = {
     Rule.NOT_OVER_THERE: "a node that is up to date",
     Rule.OUT_OF_REACH: "a node of CHAINTRUE_RPC__URLS with a longer history",
     Rule.TOLD_ONCE: "the same node's answer to a second question",
+    Rule.BEHIND: "an answer of every node of CHAINTRUE_RPC__URLS that is up to date",
+    Rule.SILENT: "an answer of every node of CHAINTRUE_RPC__URLS; remove a node that is gone for good from the setting",
 }
 """What would make an outcome provable."""
 
@@ -93,6 +99,11 @@ class Pending:
         """A history that begins at or before this close time cannot have lost it."""
         return None if self.submitted_at is None else min(self.submitted_at, max_time) - REACH_BACK_SECONDS
 
+    def is_beyond(self, oldest_close_time: int) -> bool:
+        """Return whether a history that begins there is known to be too short to prove that the transaction is absent."""
+        reach = None if self.envelope is None else self.reach(self.envelope.max_time)
+        return reach is not None and oldest_close_time > reach
+
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
@@ -104,11 +115,15 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """All that is told of one hash; `answers` in the order in which they came, `troubles` of the questions without one."""
+    """All that is told of one hash; `answers` in the order in which they came, `troubles` of the questions without one.
+
+    silent   the nodes that may hold the transaction and gave no answer at all
+    """
 
     tx_hash: str
     answers: tuple[rpc.Transaction, ...] = ()
     troubles: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
     event: StoredEvent | None = None
 
     def answered(self, answer: rpc.Transaction) -> "Told":
@@ -116,6 +131,15 @@ class Told:
 
     def troubled(self, words: str) -> "Told":
         return replace(self, troubles=(*self.troubles, words))
+
+    def unanswered(self, node: str) -> "Told":
+        """Return the same with one more node that did not answer."""
+        return self if node in self.asked else replace(self, silent=(*self.silent, node))
+
+    @property
+    def asked(self) -> list[str]:
+        """The nodes that answered, as often as they did."""
+        return [answer.node for answer in self.answers]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,15 +166,17 @@ class Fate:
 def next_node(
     pending: Pending, told: Told, *, chain_time: int, nodes: Sequence[str], unheard: Collection[str]
 ) -> str | None:
-    """The node to ask next, after a first answer of any node; None when no answer could say more.
+    """Return the node to ask next, after a first answer of any node; None when no answer could say more.
 
-    The same node again, where that completes a proof; else one that was not asked yet: it may hold more. `unheard` are those
-    that did not answer. No node is asked more than twice.
+    The same node again, where that completes its answer; else one that was not asked yet: it may hold more, and until every
+    node was asked nothing proves that the transaction is absent. `unheard` are those that did not answer. No node is asked
+    more than twice.
     """
     now = fate(pending, told, chain_time=chain_time)
-    if not told.answers or now.verdict is not Verdict.UNKNOWN or now.rule is Rule.CONTRADICTION:
+    is_absent = now.verdict is Verdict.FAILED and now.rule is Rule.EXPIRED
+    if not told.answers or now.rule is Rule.CONTRADICTION or not (is_absent or now.verdict is Verdict.UNKNOWN):
         return None
-    asked = [answer.node for answer in told.answers]
+    asked = told.asked
     again = [answer.node for answer in _proving(pending, told) if asked.count(answer.node) == 1]
     fresh = [node for node in nodes if node not in asked]
     return next((node for node in (*again, *fresh) if node not in unheard), None)
@@ -183,7 +209,7 @@ def _found(told: Told, found: Sequence[rpc.Transaction]) -> Fate:
 
 
 def _absent(pending: Pending, told: Told, chain_time: int) -> Fate:
-    """Nobody has it: gone, still to come, or unknown."""
+    """No node that answered has it: gone, still to come, or unknown."""
     last = told.answers[-1]
     max_time = pending.max_time(told.tx_hash)
     if max_time is None:
@@ -193,9 +219,11 @@ def _absent(pending: Pending, told: Told, chain_time: int) -> Fate:
     if chain_time <= max_time:
         return Fate(verdict=Verdict.OPEN, rule=Rule.STILL_VALID, told=told, shown=last)
     proving = list(_proving(pending, told))
-    for number, answer in enumerate(proving):
-        if any(earlier.node == answer.node for earlier in proving[:number]):
-            return Fate(verdict=Verdict.FAILED, rule=Rule.EXPIRED, told=told, shown=answer, closed_at=max_time)
+    twice = {answer.node: answer for number, answer in enumerate(proving) if answer.node in _nodes(proving[:number])}
+    if twice:
+        shown = next(iter(twice.values()))
+        expired = Fate(verdict=Verdict.FAILED, rule=Rule.EXPIRED, told=told, shown=shown, closed_at=max_time)
+        return _doubted(pending, told, proven=twice, max_time=max_time) or expired
     if proving:
         return unknown(Rule.TOLD_ONCE, told, proving[0])
     late = [answer for answer in told.answers if answer.latest_close_time > max_time]
@@ -203,8 +231,27 @@ def _absent(pending: Pending, told: Told, chain_time: int) -> Fate:
     return unknown(over, told, late[-1]) if late else unknown(Rule.NOT_OVER_THERE, told, last)
 
 
+def _doubted(pending: Pending, told: Told, *, proven: Mapping[str, rpc.Transaction], max_time: int) -> Fate | None:
+    """Return why the absence is not known, though the nodes `proven` say it; None where every other node is too short to know.
+
+    One node's history may have a hole, so each node that reaches back has to say the same.
+    """
+    if told.silent:
+        return unknown(Rule.SILENT, told, told.answers[-1])
+    last = {answer.node: answer for answer in told.answers}
+    for node, answer in last.items():
+        if node in proven or pending.is_beyond(answer.oldest_close_time):
+            continue
+        return unknown(Rule.TOLD_ONCE if answer.latest_close_time > max_time else Rule.BEHIND, told, answer)
+    return None
+
+
+def _nodes(answers: Sequence[rpc.Transaction]) -> set[str]:
+    return {answer.node for answer in answers}
+
+
 def _proving(pending: Pending, told: Told) -> Iterator[rpc.Transaction]:
-    """The answers of which two of one node are a proof.
+    """The answers of which two of one node prove that this node does not have it.
 
     The look-up may be older than the range that the answer tells, so it is the second answer that was certainly looked up after
     the end of the transaction's time.

@@ -34,6 +34,7 @@ def sentence(fate: Fate, *, said: str | None = "pending") -> str:
                 f"{app}, and the chain can never include it: its time ended {_time(fate.closed_at)}, and"
                 f" {shown.node}, which has every ledger closed since {_time(shown.oldest_close_time)}, told twice that it is"
                 f" not there, the second time at ledger {shown.latest_ledger}, closed {_time(shown.latest_close_time)}"
+                f"{_others(fate)}"
             )
         case Rule.STILL_VALID:
             return f"{app}, and the chain may still include it"
@@ -76,6 +77,8 @@ def evidence(pending: Pending, fate: Fate) -> dict[str, Any]:
         "oldest_ledger": shown.oldest_ledger if shown else None,
         "oldest_ledger_closed_at": instant(shown.oldest_close_time) if shown else None,
         "answers": len(told.answers) if told else None,
+        "nodes": sorted(set(told.asked)) if told and len(set(told.asked)) > 1 else None,
+        "silent_nodes": list(told.silent) if told else None,
         "troubles": list(dict.fromkeys(told.troubles)) if told else None,
         "needed": NEEDED.get(fate.rule) if fate.verdict is Verdict.UNKNOWN else None,
     }
@@ -86,6 +89,18 @@ def _shown_max_time(pending: Pending) -> datetime | str | None:
     if pending.envelope is None:
         return None
     return instant(pending.envelope.max_time) or str(pending.envelope.max_time) if pending.envelope.max_time else "none"
+
+
+def _others(fate: Fate) -> str:
+    """What the other nodes say to an absence."""
+    others = len(set(fate.told.asked)) - 1 if fate.told is not None else 0
+    if not others:
+        return ""
+    return (
+        "; the other node does not have it either"
+        if others == 1
+        else f"; nor does any of the other {others} nodes have it"
+    )
 
 
 def _node(fate: Fate) -> str:

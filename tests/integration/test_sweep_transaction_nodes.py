@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncIterator
 
 import pytest
 
 from deploy.demo.app import rows
 from deploy.localnet import faults
+from sweeper import app_access
 from sweeper.model import Answer
+from sweeper.stepfi import row_verdicts, transaction_rows
+from sweeper.stepfi.inquiry import Inquiry
 from sweeper.stepfi.settlement import Rule
 from tests import stepfi_frames
 from tests.integration.transaction_parts import (
@@ -93,6 +97,73 @@ class TestNodes:
         assert (finding.answer, *rules([finding])) == (Answer.UNKNOWN, Rule.TOLD_ONCE)
         assert "503" in finding.words
         assert context.chain_was_asked
+
+
+class TestEveryNodeIsAsked:
+    """A NOT_FOUND of one node is no proof: its transactions may have a hole."""
+
+    async def test_a_node_that_has_it_outweighs_one_whose_history_has_a_hole(
+        self, app: App, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The transaction was included in the last second of its time; the first node lost it."""
+        await app.inject("pending_expired")
+        included = next(
+            str(row["transaction_hash"])
+            for row in rows.build(truth())["transactions"].values()
+            if row["status"] == "success" and row["transaction_hash"]
+        )
+        async with node() as holed, node() as whole, asking(holed, whole) as client:
+            number = whole.recording.number_of(bytes.fromhex(included))
+            monkeypatch.setattr(whole.recording, "number_of", lambda _: number)
+            [finding] = await app.survey(await app.context(client))
+        assert (finding.answer, *rules([finding])) == (Answer.CONFIRMED, Rule.FOUND)
+        assert (finding.update["status"], finding.evidence["node"]) == ("success", whole.url)
+
+    async def test_all_that_reach_back_are_asked_twice_and_no_more(self, app: App) -> None:
+        await app.inject("pending_expired")
+        async with node() as one, node() as two, node(retention=TOO_LITTLE) as short, asking(one, two, short) as client:
+            [finding] = await app.survey(await app.context(client))
+            asked = [net.requests["getTransaction"] for net in (one, two, short)]
+        assert (finding.answer, *rules([finding])) == (Answer.ABSENT, Rule.EXPIRED)
+        assert asked == [2, 2, 1]
+        assert len(finding.evidence["nodes"]) == 3
+
+    async def test_one_that_does_not_answer_makes_it_unknown(self, app: App) -> None:
+        await app.inject("pending_expired")
+        async with node() as one, node() as dead, asking(one, dead) as client:
+            dead.fault = lambda _: faults.unavailable()
+            [finding] = await app.survey(await app.context(client))
+            assert (finding.answer, *rules([finding])) == (Answer.UNKNOWN, Rule.SILENT)
+            assert finding.evidence["silent_nodes"] == [dead.url]
+            assert finding.update == {}
+            dead.fault = None
+            await asyncio.sleep(0.5)
+            [finding] = await app.survey(await app.context(client))
+        assert finding.answer is Answer.ABSENT
+
+    async def test_one_that_is_known_to_be_too_short_is_not_waited_for(self, app: App) -> None:
+        await app.inject("pending_expired", "pending_though_failed")
+        async with node() as one, node(retention=TOO_LITTLE) as short, asking(one, short) as client:
+            inquiry = Inquiry(client, chain_time=0)
+            context = await app.context(client)
+            async with app_access.transaction(app.engine) as connection:
+                rows_ = await transaction_rows.unfinished(
+                    connection, context.tables["transactions"], after=None, limit=10, canary=str(uuid.UUID(int=0))
+                )
+            said = [transaction_rows.reading(row, passphrase=context.passphrase) for row in rows_]
+            said = [one for one in said if one.hashes]
+            first = await inquiry.about(said, {})
+            short.fault = lambda _: faults.unavailable()
+            second = await inquiry.about(said, {})
+        verdicts = [
+            [
+                row_verdicts.decide(row, told, chain_time=inquiry.chain_time).rule
+                for row, told in zip(said, of, strict=True)
+            ]
+            for of in (first, second)
+        ]
+        assert Rule.EXPIRED in verdicts[0]
+        assert verdicts[0] == verdicts[1]
 
 
 class TestUnreachable:

@@ -120,6 +120,14 @@ class TestWhatTheEnvelopeGoesBy:
         fate = self.decided([told_by(), told_by()], envelope, row=pending(OWN))
         assert (fate.verdict, fate.rule) == (verdict, rule)
 
+    def test_a_node_that_did_not_answer_for_what_the_envelope_goes_by_leaves_it_unknown(self) -> None:
+        row = replace(pending(OWN), of_envelope=(OTHER,))
+        own = Told(tx_hash=OWN, answers=(told_by(), told_by()))
+        beside = Told(tx_hash=OTHER, answers=(told_by(),))
+        assert row_verdicts.decide(row, [own, beside], chain_time=LATE).rule is Rule.EXPIRED
+        fate = row_verdicts.decide(row, [own, beside.unanswered("two")], chain_time=LATE)
+        assert (fate.verdict, fate.rule) == (Verdict.UNKNOWN, Rule.SILENT)
+
     def test_beside_what_is_no_hash(self) -> None:
         row = replace(pending(unreadable=("0x",), envelope_hash=OTHER), hashes=())
         assert self.decided([], [told_by(status="SUCCESS")], row=row).verdict is Verdict.SUCCESS

@@ -64,6 +64,9 @@ class TestExpired:
         [
             ((told_by(),), Rule.TOLD_ONCE),
             ((told_by("one"), told_by("two")), Rule.TOLD_ONCE),
+            # Each node that reaches back has to say it twice: the history of one of them may have a hole.
+            ((told_by("one"), told_by("one"), told_by("two")), Rule.TOLD_ONCE),
+            ((told_by("one"), told_by("one"), told_by("two", latest=MAX_TIME)), Rule.BEHIND),
             # The first answer has to show the end of the time already, not only the second.
             ((told_by(latest=MAX_TIME), told_by()), Rule.TOLD_ONCE),
             ((told_by(latest=MAX_TIME), told_by(latest=MAX_TIME)), Rule.NOT_OVER_THERE),
@@ -75,6 +78,23 @@ class TestExpired:
     def test_less_is_no_proof(self, answers: Sequence[rpc.Transaction], rule: Rule) -> None:
         fate = fate_of(pending(), *answers)
         assert (fate.verdict, fate.rule) == (Verdict.UNKNOWN, rule)
+
+    def test_every_node_that_reaches_back_has_to_say_it(self) -> None:
+        both = (told_by("one"), told_by("one"), told_by("two"), told_by("two"))
+        assert fate_of(pending(), *both).rule is Rule.EXPIRED
+        short = told_by("two", oldest=REACH + 1)
+        assert fate_of(pending(), told_by("one"), told_by("one"), short).rule is Rule.EXPIRED
+
+    def test_a_node_that_did_not_answer_leaves_it_unknown(self) -> None:
+        told = Told(tx_hash=OWN, answers=(told_by("one"), told_by("one"))).unanswered("two")
+        fate = settlement.fate(pending(), told, chain_time=LATE)
+        assert (fate.verdict, fate.rule, fate.answer) == (Verdict.UNKNOWN, Rule.SILENT, Answer.UNKNOWN)
+        assert settlement_words.evidence(pending(), fate)["silent_nodes"] == ["two"]
+
+    def test_a_node_that_has_it_outweighs_two_answers_of_another_and_a_silent_one(self) -> None:
+        answers = (told_by("one"), told_by("one"), told_by("three", status="SUCCESS"))
+        told = Told(tx_hash=OWN, answers=answers).unanswered("two")
+        assert settlement.fate(pending(), told, chain_time=LATE).verdict is Verdict.SUCCESS
 
     def test_the_reach_counts_from_the_earlier_of_row_and_time_bound(self) -> None:
         late_row = pending(submitted_at=MAX_TIME + 10_000)
@@ -122,9 +142,13 @@ class TestNextNode:
         row = row or pending()
         return settlement.next_node(row, told, chain_time=chain_time, nodes=["one", "two"], unheard=unheard)
 
-    def test_the_same_node_completes_a_proof(self) -> None:
+    def test_the_same_node_completes_its_answer_and_every_other_is_asked(self) -> None:
         assert self.after(told_by("two")) == "two"
-        assert self.after(told_by("two"), told_by("two")) is None
+        assert self.after(told_by("two"), told_by("two")) == "one"
+        assert self.after(told_by("two"), told_by("two"), told_by("one")) == "one"
+        assert self.after(told_by("two"), told_by("two"), told_by("one"), told_by("one")) is None
+        assert self.after(told_by("two"), told_by("two"), told_by("one", oldest=REACH + 1)) is None
+        assert self.after(told_by("two"), told_by("two"), unheard=frozenset({"one"})) is None
 
     def test_another_node_may_reach_further_back(self) -> None:
         short = told_by("one", oldest=REACH + 1)
