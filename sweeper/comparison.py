@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 from sqlalchemy import text
 
-from sweeper import app_access, same_key
+from sweeper import app_access, long_values, same_key
 from sweeper.context import Compared, Context, Since
 from sweeper.digest import match, sides
 from sweeper.digest.diff import Difference
@@ -81,8 +81,11 @@ class Comparison(ABC, Generic[E]):
     looks_up: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     @abstractmethod
-    def app_query(self, context: Context) -> str:
-        """SELECT … FROM the table AS row, with `row.id` and the columns that the rules need; no WHERE."""
+    def app_query(self, context: Context, *, cut: bool = False) -> str:
+        """SELECT … FROM the table AS row, with `row.id` and the columns that the rules need; no WHERE.
+
+        `cut`: texts that are too long to be quoted are cut (`sweeper.long_values`). The digest takes them whole.
+        """
 
     @abstractmethod
     def expected_query(self) -> tuple[str, Mapping[str, Any]]:
@@ -290,7 +293,8 @@ class Comparison(ABC, Generic[E]):
                         yield finding
 
     def _found(self, cases: Iterable[Case], around: E) -> list[Finding]:
-        return [finding for case in cases if (finding := self.classify(case, around)) is not None]
+        found = (self.classify(case, around) for case in cases)
+        return [long_values.bounded(finding) for finding in found if finding is not None]
 
     # Reading
 
@@ -326,7 +330,7 @@ class Comparison(ABC, Generic[E]):
             return await same_key.read(connection, self.table, self.row_key, names)
 
     async def _app_rows(self, context: Context, predicate: str, parameters: Mapping[str, Any]) -> list[Row]:
-        statement = text(f"{self.app_query(context)} WHERE {predicate} ORDER BY row.id")
+        statement = text(f"{self.app_query(context, cut=True)} WHERE {predicate} ORDER BY row.id")
         async with context.paces["app"].working(), app_access.transaction(context.app) as connection:
             return [dict(row._mapping) for row in await connection.execute(statement, parameters)]
 

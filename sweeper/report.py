@@ -1,7 +1,9 @@
 """The report: what a sweep looked at, found and did. Its JSON is the contract with users; nothing in it is a float of money."""
 
+import itertools
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -10,8 +12,12 @@ from typing import Any
 from uuid import UUID
 
 from shared.settings import Policy
+from sweeper import long_values
 from sweeper.context import Compared
 from sweeper.model import Answer, Finding, Outcome
+
+MAX_BYTES = 64 * 1024 * 1024
+"""Of the findings in a report. PostgreSQL takes a JSON of 255 MiB at most, and a page or a webhook's receiver less."""
 
 
 class RunStatus(StrEnum):
@@ -112,7 +118,8 @@ class Report:
         return ExitCode.CLEAN
 
     def to_json(self) -> dict[str, Any]:
-        """The contract's object, of JSON values only."""
+        """Return the contract's object, of JSON values only; what it lists of the findings has a limit, MAX_BYTES."""
+        listing = _listing(self.findings)
         drift = Counter(finding.drift_class for finding in self.findings)
         return {
             "run_id": str(self.run_id),
@@ -130,7 +137,7 @@ class Report:
             "spot_checks": {answer.value: self.spot_checks[answer] for answer in Answer},
             "spot_coverage": {table: one.to_json() for table, one in self.spot_coverage.items()},
             "drift": dict(sorted(drift.items())),
-            "findings": [_finding_json(finding) for finding in self.findings],
+            "findings": [*self._listed(listing)],
             "repaired": self.count(Outcome.REPAIRED),
             "repaired_in_part": sum(bool(finding.left) for finding in self.findings),
             "skipped_changed": self.count(Outcome.SKIPPED_CHANGED),
@@ -139,10 +146,52 @@ class Report:
             "unknown": self.count(Outcome.UNKNOWN),
             "failed": self.count(Outcome.FAILED),
             "reasons": list(self.reasons),
-            "notes": list(self.notes),
+            "notes": [*self.notes, *listing.notes(len(self.findings))],
             "canary": self.canary,
             "database_load": {side: dict(load) for side, load in self.database_load.items()},
+            **({} if listing.listed == len(self.findings) else {"findings_total": len(self.findings)}),
         }
+
+    def _listed(self, listing: "Listing") -> Iterator[dict[str, Any]]:
+        for number, finding in enumerate(self.findings[: listing.listed]):
+            yield _finding_json(finding, with_evidence=number < listing.whole)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What of the findings fits into a report: the first `whole` with their evidence, the first `listed` at all."""
+
+    whole: int
+    listed: int
+
+    def notes(self, total: int) -> Iterator[str]:
+        """Yield what is said of the rest."""
+        if self.whole < total:
+            yield (
+                f"The report is limited to {MAX_BYTES:,} bytes: {self.listed - self.whole:,} of {total:,} findings are listed "
+                f"without their evidence, and {total - self.listed:,} are counted but not listed."
+            )
+
+
+def _listing(findings: Sequence[Finding]) -> Listing:
+    """Return how much of the findings fits: evidence is left out of the last ones first, then the last ones themselves.
+
+    Their JSON is measured one by one, so that no more of it is held than is listed.
+    """
+    sizes = [_sizes(finding) for finding in findings]
+    left = MAX_BYTES - sum(brief for _, brief in sizes)
+    if left < 0:
+        fits = itertools.accumulate(brief for _, brief in sizes)
+        return Listing(0, sum(size <= MAX_BYTES for size in fits))
+    spent = itertools.accumulate(whole - brief for whole, brief in sizes)
+    return Listing(sum(size <= left for size in spent), len(sizes))
+
+
+def _sizes(finding: Finding) -> tuple[int, int]:
+    """The bytes of a finding's JSON, with its evidence and without."""
+    whole = _finding_json(finding)
+    size = len(json.dumps(whole)) + len(", ")
+    return size, size - len(json.dumps(whole["evidence"])) + len("{}")
 
 
 def _remains(finding: Finding) -> bool:
@@ -152,7 +201,8 @@ def _remains(finding: Finding) -> bool:
     return finding.outcome in (Outcome.PROPOSED, Outcome.SKIPPED_CHANGED, Outcome.FAILED, Outcome.REPORTED)
 
 
-def _finding_json(finding: Finding) -> dict[str, Any]:
+def _finding_json(finding: Finding, *, with_evidence: bool = True) -> dict[str, Any]:
+    finding = long_values.bounded(finding)
     return {
         "class": finding.drift_class,
         "table": finding.table,
@@ -164,7 +214,7 @@ def _finding_json(finding: Finding) -> dict[str, Any]:
         },
         "left": list(finding.left),
         "words": finding.words,
-        "evidence": json_value(finding.evidence),
+        "evidence": json_value(finding.evidence) if with_evidence else {},
         "action": finding.action.value,
         "outcome": finding.outcome.value,
     }

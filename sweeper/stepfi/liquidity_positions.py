@@ -10,7 +10,7 @@ from shared import coverage_store, errors, ledger_entry
 from shared.stepfi import amounts, entries, values
 from shared.stepfi.events import Role
 from shared.stepfi.settings import Stepfi
-from sweeper import contradiction, questions
+from sweeper import contradiction, long_values, questions
 from sweeper.comparison import Case, KeyRange
 from sweeper.context import Context
 from sweeper.contradiction import Verdict
@@ -54,10 +54,9 @@ class LiquidityPositions(ByWallet):
             examples={"deposited_amount": (smallest,), "updated_at": (ANY_TIME,)},
         )
 
-    def app_query(self, _: Context) -> str:
-        return (
-            "SELECT row.id, row.provider_wallet, row.deposited_amount, row.updated_at FROM liquidity_positions AS row"
-        )
+    def app_query(self, _: Context, *, cut: bool = False) -> str:
+        wallet = long_values.column("provider_wallet", cut=cut)
+        return f"SELECT row.id, {wallet}, row.deposited_amount, row.updated_at FROM liquidity_positions AS row"
 
     def expected_query(self) -> tuple[str, Mapping[str, Any]]:
         cost = amounts.to_app_sql("entity.cost", decimals=self._settings.amount_decimals)

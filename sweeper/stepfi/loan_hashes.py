@@ -18,6 +18,8 @@ from sweeper.model import Row
 from sweeper.stepfi import app_pages, envelope_arguments, envelopes
 from sweeper.stepfi.loan_ids import NEVER_ON_CHAIN, PROVISIONAL_PREFIXES
 
+_HASH_DIGITS = 64
+
 _CREATIONS = f"""
 SELECT row.id, {{hashes}} AS hashes, CASE WHEN octet_length(row.xdr) <= {envelopes.MAX_TEXT} THEN row.xdr END AS xdr
 FROM transactions AS row WHERE row.type = 'loan_create'
@@ -58,7 +60,7 @@ async def read(context: Context, settings: Stepfi) -> dict[str, Named]:
     if table is None or not (table.has("type") and table.has("xdr")):
         return named
     columns = [name for name in ("transaction_hash", "hash") if table.has(name)]
-    hashes = f"ARRAY[{', '.join(f'lower(btrim(row.{name}))' for name in columns)}]::text[]"
+    hashes = f"ARRAY[{', '.join(f'lower(left(btrim(row.{name}), {_HASH_DIGITS + 1}))' for name in columns)}]::text[]"
     async for rows in app_pages.pages(context, _CREATIONS.format(hashes=hashes)):
         loans_of_word = _loans_by_word(rows, await _loans_of(context, settings, rows))
         for row in await _rows_called(context, loans_of_word):

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from shared.stepfi import amounts, entries, statuses
 from shared.stepfi.settings import Stepfi
-from sweeper import app_access, questions
+from sweeper import app_access, long_values, questions
 from sweeper.comparison import Case, Comparison, KeyRange
 from sweeper.context import Context
 from sweeper.digest import spec
@@ -24,9 +24,8 @@ from sweeper.stepfi.wallets import TOLERANCE_SETTING
 from sweeper.storage import ANY_TIME, Storage
 
 _APP = """
-SELECT row.id, row.loan_id, row.user_wallet, row.vendor_id, row.amount, row.loan_amount, row.guarantee, row.status,
-  row.remaining_balance,
-  row.completed_at, row.defaulted_at, row.created_at, row.updated_at, vendor.wallet_address AS vendor_wallet
+SELECT row.id, {texts}, row.vendor_id, row.amount, row.loan_amount, row.guarantee, row.remaining_balance,
+  row.completed_at, row.defaulted_at, row.created_at, row.updated_at
 FROM loans AS row LEFT JOIN vendors AS vendor ON vendor.id = row.vendor_id
 """
 
@@ -84,8 +83,10 @@ class Loans(Comparison[Surroundings]):
             (super().compares, settings.link_window_seconds, settings.clock_skew_seconds, settings.amount_tolerance)
         )
 
-    def app_query(self, _: Context) -> str:
-        return _APP
+    def app_query(self, _: Context, *, cut: bool = False) -> str:
+        own = (long_values.column(name, cut=cut) for name in ("loan_id", "user_wallet", "status"))
+        vendor = long_values.column("wallet_address", cut=cut, of="vendor", named="vendor_wallet")
+        return _APP.format(texts=", ".join((*own, vendor)))
 
     def expected_query(self) -> tuple[str, Mapping[str, Any]]:
         def amount(expression: str) -> str:

@@ -10,7 +10,7 @@ from shared import errors, ledger_entry
 from shared.stepfi import entries, statuses, values
 from shared.stepfi.events import Role
 from shared.stepfi.settings import Stepfi
-from sweeper import app_access, contradiction, questions
+from sweeper import app_access, contradiction, long_values, questions
 from sweeper.comparison import Case, KeyRange
 from sweeper.context import Context
 from sweeper.contradiction import Verdict
@@ -62,11 +62,9 @@ class ReputationCache(ByWallet):
             },
         )
 
-    def app_query(self, _: Context) -> str:
-        return (
-            "SELECT row.id, row.wallet_address, row.score, row.tier, row.last_synced_at, row.updated_at "
-            "FROM reputation_cache AS row"
-        )
+    def app_query(self, _: Context, *, cut: bool = False) -> str:
+        wallet, tier = (long_values.column(name, cut=cut) for name in ("wallet_address", "tier"))
+        return f"SELECT row.id, {wallet}, row.score, {tier}, row.last_synced_at, row.updated_at FROM reputation_cache AS row"
 
     def expected_query(self) -> tuple[str, Mapping[str, Any]]:
         query = f"""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sweeper import long_values
 from sweeper.comparison import Case, KeyRange
 from sweeper.context import Context
 from sweeper.digest import spec
@@ -23,8 +24,8 @@ class ReputationHistory(ByWallet):
     inserts = frozenset({*required, "transaction_hash", "ledger_sequence", "created_at"} - {"id"})
     storage = Storage(examples={"ledger_sequence": ((1 << 32) - 1,), "created_at": (ANY_TIME,)})
 
-    def app_query(self, _: Context) -> str:
-        return "SELECT row.id, row.event_id FROM reputation_history AS row"
+    def app_query(self, _: Context, *, cut: bool = False) -> str:
+        return f"SELECT row.id, {long_values.column('event_id', cut=cut)} FROM reputation_history AS row"
 
     def expected_query(self) -> tuple[str, Mapping[str, Any]]:
         query = """

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import position
+from sweeper import long_values
 from sweeper.app_schema import AppTable
 from sweeper.model import Row
 from sweeper.stepfi import envelopes
@@ -20,6 +21,8 @@ HASH_COLUMNS = ("transaction_hash", "hash")
 FINISHED = ("success", "failed")
 """Of a row in any other status the outcome is not written down yet; and only `pending` is ever finished by a repair."""
 READ = ("status", *HASH_COLUMNS, "submitted_at", "completed_at", "error", "updated_at")
+_TEXTS = {"status": long_values.LONGEST, **dict.fromkeys(HASH_COLUMNS, long_values.LONGEST), "error": 8192}
+"""Columns of text, with the bytes that are read whole. What stands in `error` guards a write, and may be a long message."""
 _SHOWN_TWINS = 20
 _UNFINISHED = " AND ".join(f"one.status IS DISTINCT FROM '{status}'" for status in FINISHED)
 
@@ -84,7 +87,8 @@ async def unfinished(
 def _canary(table: AppTable) -> str:
     """A pending row of which nobody can know anything: it has to be found, as unknown."""
     values = {"status": "'pending'", "submitted_at": "to_timestamp(0)"}
-    columns = ", ".join(f"CAST({values.get(name, 'NULL')} AS {table.types[name]})" for name in READ if table.has(name))
+    types = {**table.types, **dict.fromkeys(_TEXTS, "text")}
+    columns = ", ".join(f"CAST({values.get(name, 'NULL')} AS {types[name]})" for name in READ if table.has(name))
     return f"SELECT CAST(CAST(:canary AS text) AS uuid), {columns}, NULL"
 
 
@@ -100,9 +104,16 @@ async def by_id(connection: AsyncConnection, table: AppTable, ids: Sequence[str]
 
 
 def _select(table: AppTable) -> str:
-    columns = ", ".join(f"one.{name}" for name in READ if table.has(name))
+    columns = ", ".join(_column(name) for name in READ if table.has(name))
     envelope = f"CASE WHEN octet_length(one.xdr) <= {envelopes.MAX_TEXT} THEN one.xdr END AS xdr"
     return f"SELECT one.id, {columns}, {envelope} FROM {table.name} AS one"
+
+
+def _column(name: str) -> str:
+    """The column as it is read: a text that is too long to be quoted is cut."""
+    if name not in _TEXTS:
+        return f"one.{name}"
+    return f"{long_values.cut_sql(f'one.{name}', longest=_TEXTS[name])} AS {name}"
 
 
 async def finished_twins(connection: AsyncConnection, table: AppTable, *, after: object, limit: int) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import ClassVar
 from uuid import UUID
 
-from sweeper import app_access
+from sweeper import app_access, long_values
 from sweeper.context import Compared, Context, Since
 from sweeper.model import Finding, Row
 from sweeper.stepfi import row_verdicts, transaction_findings, transaction_rows
@@ -70,7 +70,7 @@ class Transactions:
                 break
             after = cases[-1].row["id"]
         async for case in self._finished_twins(context):
-            yield transaction_findings.duplicate(case)
+            yield long_values.bounded(transaction_findings.duplicate(case))
         context.chain_was_asked &= not inquiry.asked or inquiry.answered > 0
 
     def survey_changed(self, context: Context, _: Since) -> AsyncGenerator[Finding, None]:
@@ -96,7 +96,7 @@ class Transactions:
                     again.append(transaction_findings.as_now(finding, case, table, now=context.now))
                 else:
                     again.append(transaction_findings.in_motion(finding, case, case.drift_class))
-        return again
+        return [long_values.bounded(finding) for finding in again]
 
     async def examine(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:
         """What is found of their rows now, with the chain asked anew."""
@@ -168,4 +168,4 @@ class Transactions:
                 context.compared[self.table].expected_rows += 1
             if fate.verdict is not Verdict.OPEN or case.drift_class != transaction_findings.ORPHANED:
                 findings.append(transaction_findings.found(case, fate, table, now=context.now))
-        return findings
+        return [long_values.bounded(finding) for finding in findings]

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from shared import errors, ledger_entry
 from shared.stepfi import entries, statuses, values
 from shared.stepfi.events import Role
-from sweeper import contradiction, questions
+from sweeper import contradiction, long_values, questions
 from sweeper.comparison import Case, KeyRange
 from sweeper.context import Context
 from sweeper.contradiction import Verdict
@@ -44,8 +44,9 @@ class Vendors(ByWallet):
         }
     )
 
-    def app_query(self, _: Context) -> str:
-        return "SELECT row.id, row.wallet_address, row.status, row.updated_at FROM vendors AS row"
+    def app_query(self, _: Context, *, cut: bool = False) -> str:
+        wallet, status = (long_values.column(name, cut=cut) for name in ("wallet_address", "status"))
+        return f"SELECT row.id, {wallet}, {status}, row.updated_at FROM vendors AS row"
 
     def expected_query(self) -> tuple[str, Mapping[str, Any]]:
         query = """

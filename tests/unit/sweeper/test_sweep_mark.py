@@ -18,7 +18,12 @@ async def swept(monkeypatch: pytest.MonkeyPatch, *, resumed: list[str]) -> Run:
     run = Run(mode=Mode.DRY, extent=Extent.FULL)
     compared = {"loans": Compared(expected_rows=1, app_rows=1)}
     context = SimpleNamespace(
-        watermark=Watermark(7, 1, 7), resumed=[], compared=compared, chain_was_asked=True, late_entries={}
+        watermark=Watermark(7, 1, 7),
+        resumed=[],
+        not_reread=[],
+        compared=compared,
+        chain_was_asked=True,
+        late_entries={},
     )
 
     async def nothing(*_: Any, **__: Any) -> list[Any]:
