@@ -95,9 +95,9 @@ async def run(
                 say(min(shares.values()))
 
             async with asyncio.TaskGroup() as group:
-                group.create_task(_walk("app", digest, hashing, app, kept, told))
+                rewritten = group.create_task(_walk_app(digest, hashing, app, kept, told))
                 group.create_task(_walk("chain", digest, hashing, chain, kept, told))
-            found = _matched(kept, hashing, known, await _rewritten(app, kept.manifest.since))
+            found = _matched(kept, hashing, known, rewritten.result())
         finally:
             kept.close()
         spill.discard(directory)
@@ -247,8 +247,12 @@ async def _walk(
         told(name, piece.share)
 
 
-async def _rewritten(app: Side, since: int | None) -> Ids:
-    """The ids of the rows that were written since the scan began, at most one more than a scan reads again."""
+async def _walk_app(
+    digest: Digest, hashing: Hashing, app: Side, kept: Spill, told: Callable[[str, float], None]
+) -> Ids:
+    """Walk the app's side; returns the ids of the rows written since the scan began, at most one more than a scan reads again."""
+    await _walk("app", digest, hashing, app, kept, told)
+    since = kept.manifest.since
     if since is None:
         return np.empty(0, "V16")
     return await scan.rewritten(app.table, app.connect, app.pace, since=since, limit=MOST_REWRITTEN + 1)

@@ -142,7 +142,7 @@ async def rewritten(table: str, connect: Connect, pace: Pace, *, since: int, lim
         # age() of a row that was frozen long ago may be negative: transaction ids wrap around.
         statement = (
             f"SELECT string_agg(uuid_send(it.id), CAST('' AS bytea)) FROM (SELECT row.id FROM {table} AS row "
-            f"WHERE age(row.xmin) BETWEEN 0 AND age(CAST('{max(since % (1 << 32), FIRST_TRANSACTION)}' AS xid)) "
+            f"WHERE age(row.xmin) BETWEEN 0 AND (SELECT age(CAST('{max(since % (1 << 32), FIRST_TRANSACTION)}' AS xid))) "
             f"AND row.ctid >= CAST('({first},0)' AS tid){upper} LIMIT {left}) AS it"
         )
         ids, _ = await _attempted(connect, pace, partial(_ids, statement=statement))

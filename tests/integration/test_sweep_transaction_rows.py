@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from shared.settings import Sweep
-from sweeper import plan
+from sweeper import long_values, plan
 from sweeper.model import Both, Outcome
 from tests.integration.transaction_parts import App, asking, node, opened
 
@@ -129,8 +129,9 @@ class TestUnknownWords:
             again = await app.subject.look_again(context, findings)
         assert len(again) == len(findings) == 2
         found = {finding.row_id: finding for finding in again}
-        assert found[str(due.row_id)].columns["status"] == Both(word, "success")
-        assert found[unproven].columns["status"] == Both(word, None)
+        shown = long_values.shortened(word)
+        assert found[str(due.row_id)].columns["status"] == Both(shown, "success")
+        assert found[unproven].columns["status"] == Both(shown, None)
         for finding in plan.make(again, settings=Sweep(), compared=context.compared).findings:
             assert (finding.drift_class, finding.outcome, finding.update) == ("stale_status", Outcome.REPORTED, {})
             assert "knows pending, success and failed" in finding.words
