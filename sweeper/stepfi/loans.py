@@ -119,7 +119,7 @@ FROM chain.loans AS entity"""
 
     def entity_of(self, name: str) -> str | None:
         """Return `loan:NAME`; None for an id that the app made up, which names no loan of the chain."""
-        return None if loan_rules.is_provisional(name) else super().entity_of(name)
+        return None if loan_ids.is_provisional(name) else super().entity_of(name)
 
     def digest(self) -> Digest:
         """A time that is missing, or that another status left behind, is the app's own: on chain every status has its time."""

@@ -83,7 +83,7 @@ async def finished(world: Mirror, findings: list[Finding]) -> dict[str, Any]:
     ("table", "column", "drift_class"),
     [
         ("loans", "user_wallet", "forged_owner"),
-        ("loans", "loan_id", "absent_on_chain"),
+        ("loans", "loan_id", "ambiguous_link"),
         ("loans", "status", "stale_status"),
         ("vendors", "wallet_address", None),
         ("vendors", "status", "stale_status"),

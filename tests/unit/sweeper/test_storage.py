@@ -67,7 +67,9 @@ def test_what_is_still_written_of_a_loan(update: Mapping[str, Value], refused: s
 
 
 @pytest.mark.parametrize(
-    "refused", [set(some) for some in chain(*(combinations(sorted(SCORE), n) for n in range(5)))], ids=str
+    "refused",
+    [set(some) for some in chain(*(combinations(sorted(SCORE), n) for n in range(5)))],
+    ids=lambda refused: ",".join(sorted(refused)),
 )
 def test_a_score_is_written_whole_or_not_at_all(refused: set[str]) -> None:
     table = AppTable("reputation_cache", dict.fromkeys(SCORE, "text"))
@@ -76,7 +78,9 @@ def test_a_score_is_written_whole_or_not_at_all(refused: set[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "refused", [set(some) for some in chain(*(combinations(sorted(LINK), n) for n in range(7)))], ids=str
+    "refused",
+    [set(some) for some in chain(*(combinations(sorted(LINK), n) for n in range(7)))],
+    ids=lambda refused: ",".join(sorted(refused)),
 )
 def test_no_group_is_written_in_part(refused: set[str]) -> None:
     for update in (STATUS, LINK):
