@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from sweeper import long_values
 from sweeper.comparison import Case
 from sweeper.model import Both, Finding, Value
 from sweeper.stepfi import loan_values
@@ -102,5 +103,7 @@ def vendor_words(evidence: Mapping[str, object]) -> str:
 
 
 def word(status: str | None) -> str:
-    """A status for a sentence; what stands in its column may be anything."""
-    return "nothing" if status is None else status[:_LONGEST_WORD] or "''"
+    """Return a status or an id for a sentence; its column may hold anything. A value that was cut keeps its length and hash."""
+    if status is None:
+        return "nothing"
+    return status if long_values.is_cut(status) else status[:_LONGEST_WORD] or "''"
