@@ -6,6 +6,7 @@ Sessions run in UTC and with a statement time-out, so that nothing waits for eve
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -14,12 +15,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from shared import errors, pg_times, tls
+from shared import errors, pg_connection, pg_times, tls
+from shared.pg_address import Address
 from shared.settings import Database, environment_name
 
 STATEMENT_TIMEOUT_SECONDS = 120
 CLOSE_SECONDS = 5.0
-_OF_THE_DIALECT = ("prepared_statement_cache_size", "prepared_statement_name_func")
+_OF_THE_DIALECT = ("async_creator_fn", "prepared_statement_cache_size", "prepared_statement_name_func")
 """Arguments that SQLAlchemy takes out before asyncpg sees them."""
 MIGRATION_LOCK = 0x636861696E
 """The advisory lock of whoever changes the tables themselves: two of them at once would work on what the other one moves."""
@@ -40,10 +42,10 @@ async def connect(
     Raises DatabaseUnreachable, which names the setting and never the password.
     """
     engine = create_async_engine(
-        settings.address,
+        _named(settings.address),
         pool_size=4,
         max_overflow=4,
-        pool_timeout=settings.connect_timeout_seconds,
+        pool_timeout=settings.connect_seconds,
         pool_pre_ping=True,  # a connection that a restarted server forgot is made anew, not handed out
         connect_args=_connect_arguments(settings) | {"command_timeout": statement_seconds},
     )
@@ -51,7 +53,7 @@ async def connect(
     if session:
         _set_in_each(engine, session)
     try:
-        await check(engine, section=section)
+        await check(engine, settings, section=section)
         yield engine
     finally:
         await engine.dispose()
@@ -59,7 +61,13 @@ async def connect(
 
 def single(settings: Database) -> AsyncEngine:
     """An engine without a pool: each connection is its own, for locks that live as long as their session."""
-    return create_async_engine(settings.address, poolclass=NullPool, connect_args=_connect_arguments(settings))
+    return create_async_engine(_named(settings.address), poolclass=NullPool, connect_args=_connect_arguments(settings))
+
+
+def _named(address: Address) -> URL:
+    """Return what the engine is called. It connects by the parts in `_connect_arguments`, which take the place of these."""
+    hosts = ",".join(host for host, _ in address.hosts)
+    return URL.create("postgresql+asyncpg", host=hosts, port=address.hosts[0][1], database=address.database)
 
 
 def _understand_times(engine: AsyncEngine) -> None:
@@ -78,14 +86,25 @@ def _set_in_each(engine: AsyncEngine, session: Mapping[str, str]) -> None:
 
 
 def _connect_arguments(settings: Database) -> dict[str, Any]:
+    """Return every part for the driver, so that it reads no text of an address and no `PGSSLMODE` of the environment."""
+    address = settings.address
+    options = address.options
     return {
-        "dsn": settings.dsn,
-        "timeout": settings.connect_timeout_seconds,
+        "async_creator_fn": partial(pg_connection.open_connection, address),
+        "host": [host for host, _ in address.hosts],
+        "port": [port for _, port in address.hosts],
+        "user": address.user,
+        "password": address.password,  # None: PGPASSWORD or ~/.pgpass, as with libpq
+        "database": address.database,
+        "ssl": pg_connection.encryption(address),
+        "direct_tls": options.tls.direct,
+        "target_session_attrs": options.target_session_attrs,
+        "timeout": settings.connect_seconds,
         "command_timeout": STATEMENT_TIMEOUT_SECONDS,
         "statement_cache_size": 0,
         "prepared_statement_cache_size": 0,
         "prepared_statement_name_func": lambda: "",  # unnamed: a name would outlive its transaction behind a pooler
-        "server_settings": {"application_name": "chaintrue", "timezone": "UTC"},
+        "server_settings": {"application_name": "chaintrue", **options.server_settings, "timezone": "UTC"},
     }
 
 
@@ -95,30 +114,28 @@ async def plain(settings: Database) -> AsyncIterator[Any]:
     arguments = _connect_arguments(settings)
     for name in _OF_THE_DIALECT:
         del arguments[name]
-    connection = await asyncpg.connect(**arguments)
+    connection = await pg_connection.open_connection(settings.address, **arguments)
     try:
         yield connection
     finally:
         await connection.close(timeout=CLOSE_SECONDS)
 
 
-async def check(engine: AsyncEngine, *, section: str) -> None:
+async def check(engine: AsyncEngine, settings: Database, *, section: str) -> None:
     """Connect once; raises DatabaseUnreachable in the words of the setting."""
     try:
         async with engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
     except (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-        raise unreachable(error, engine.url, section=section) from None
+        raise unreachable(error, settings, section=section) from None
 
 
-def unreachable(error: BaseException, at: Database | URL, *, section: str) -> errors.DatabaseUnreachable:
+def unreachable(error: BaseException, settings: Database, *, section: str) -> errors.DatabaseUnreachable:
     """The error for what kept us from the database of that section, in the words of its setting."""
     variable = environment_name(section, "url")
-    url = at if isinstance(at, URL) else at.address
-    place = f"{url.host or 'the local socket'}:{url.port or 5432}, database {url.database}"
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     return errors.DatabaseUnreachable(
-        f"{variable}: PostgreSQL at {place} refuses or does not answer ({_words(cause)})",
+        f"{variable}: PostgreSQL at {settings.address.place} refuses or does not answer ({_words(cause)})",
         cure=_cure(variable, cause),
     )
 
@@ -131,6 +148,7 @@ def _words(cause: BaseException) -> str:
 
 _OPTIONS = "correct the options behind the ? in {}: sslrootcert, sslcert and sslkey name files in PEM form"
 _CURES = (
+    ("not encrypted", "let the host and port in {} be those of a server or pooler with TLS"),
     ("rejected ssl", "switch TLS on in PostgreSQL; or take sslmode out of {}, if the way there is safe without"),
     ("no encryption", "PostgreSQL lets nobody in without TLS: add ?sslmode=verify-full&sslrootcert=FILE to {}"),
     ("ssl off", "PostgreSQL lets nobody in without TLS: add ?sslmode=verify-full&sslrootcert=FILE to {}"),

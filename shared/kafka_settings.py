@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from shared import errors, tls
+from shared import address_text, errors, tls
 from shared.section import SECRET, Section, environment_name
 
 _TLS = ("ca_file", "certificate_file", "key_file", "key_password")
@@ -57,10 +57,17 @@ class Kafka(Section):
     @field_validator("bootstrap_servers")
     @classmethod
     def _addresses(cls, value: str | None) -> str | None:
-        for server in (value or "").split(","):
-            _, colon, port = server.strip().rpartition(":")
-            if colon and not (port.isascii() and port.isdigit() and int(port) <= 65535):
-                raise ValueError("is not of the form host:port, or several such with commas between them")
+        """Refuse what is not `host:port` with commas between; the words quote nothing, for it may be a password."""
+        if not value:
+            return value
+        servers = [server.strip() for server in value.split(",") if server.strip()]
+        for number, server in enumerate(servers, start=1):
+            try:
+                _check(server)
+            except ValueError as error:
+                raise ValueError(f"server {number} of {len(servers)} {error}") from None
+        if not servers:
+            raise ValueError("names no server: write host:port, or several such with commas between them")
         return value
 
     @model_validator(mode="after")
@@ -117,3 +124,20 @@ class Kafka(Section):
                     f"{name} is not set, but {environment_name('kafka', 'security_protocol')} is {self.security_protocol}",
                     cure=f"set {name}{choice}",
                 )
+
+
+def _check(server: str) -> None:
+    """Raise ValueError, with a hint, unless the server is `host`, `host:port` or `[IPv6]:port`."""
+    if "@" in server:
+        raise ValueError(
+            f"has an @: write host:port, and user and password into {environment_name('kafka', 'sasl_username')}"
+            f" and {environment_name('kafka', 'sasl_password')}"
+        )
+    if "://" in server:
+        raise ValueError(
+            f"has a protocol: write host:port, and that into {environment_name('kafka', 'security_protocol')}"
+        )
+    _, hosts, tail = address_text.split(server)
+    if tail:
+        raise ValueError("has a path or options: write host:port")
+    address_text.host_and_port(hosts)

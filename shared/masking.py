@@ -16,8 +16,13 @@ SHORTEST_PASSWORD = 4
 SHORTEST_KEY = 12
 """A part of a path or a query that is shorter is no key, but a word (`/soroban/rpc`)."""
 _LONG = 8
+PIECE = 6
+"""Pieces of a secret from this length on are hidden as well: an error that quotes a part of an address quotes such a piece."""
+_BETWEEN_PIECES = re.compile(r"[#?/\[\]@:&%=+;,]+")
 
 _USERINFO = re.compile(r"(?<=://)[^/\s\"']+(?=@)")
+_USERINFO_OF_POSTGRES = re.compile(r"(?<=postgres://|stgresql://)[^\s\"']+(?=@)")
+"""Up to the last @: a password that was not URL-encoded may hold a slash."""
 # Not `CHAINTRUE_KAFKA__SASL_PASSWORD: Kafka refuses …`: there the name of a setting begins the words of an error.
 _ASSIGNED = re.compile(
     rf"(?i)(?<![\w-])(?!{PREFIX}\w+: )"
@@ -31,7 +36,8 @@ def mask(text: str) -> str:
     """The text without user names and passwords of addresses, values assigned to secret names, and all that is concealed."""
     for pattern in _known:
         text = pattern.sub(HIDDEN, text)
-    return _ASSIGNED.sub(rf"\g<1>{HIDDEN}", _USERINFO.sub(HIDDEN, text))
+    text = _USERINFO.sub(HIDDEN, _USERINFO_OF_POSTGRES.sub(HIDDEN, text))
+    return _ASSIGNED.sub(rf"\g<1>{HIDDEN}", text)
 
 
 def conceal(secrets: Iterable[str]) -> None:
@@ -53,11 +59,17 @@ def parts(value: str) -> set[str]:
     shown = {host.partition(":")[0], user} if password else {host.partition(":")[0]}
     if scheme.startswith("postgres"):
         shown |= set(path)  # a database that is called as its password is has no secret left
-        keys = {each for name, each in options.items() if "password" in name}
+        keys = {each for name, each in options.items() if "password" in unquote(name)}
     else:
         keys = {each for each in (*path, *options.values()) if len(each) >= SHORTEST_KEY}
         keys |= set() if password else {user}
-    return {each for each in {password, *keys} - shown if len(each) >= SHORTEST_PASSWORD}
+    secrets = {each for each in {password, *keys} - shown if len(each) >= SHORTEST_PASSWORD}
+    return secrets | {piece for each in secrets for piece in _pieces(each)} - shown
+
+
+def _pieces(secret: str) -> set[str]:
+    """Return the pieces between characters at which some reader of addresses splits, decoded."""
+    return {piece for piece in _BETWEEN_PIECES.split(unquote(secret)) if len(piece) >= PIECE}
 
 
 def _forms(secret: str) -> Iterator[str]:

@@ -33,7 +33,7 @@ class Pooling(StrEnum):
 async def detect(settings: Database, *, section: str) -> Pooling:
     """What stands before the database of the settings' `section`; raises DatabaseUnreachable."""
     try:
-        async with asyncio.timeout(settings.connect_timeout_seconds), AsyncExitStack() as stack:
+        async with asyncio.timeout(settings.connect_seconds), AsyncExitStack() as stack:
             one = await stack.enter_async_context(database.plain(settings))
             other = await stack.enter_async_context(database.plain(settings))
             return await _compare(one, other)

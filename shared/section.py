@@ -14,7 +14,7 @@ FILE = "_file"
 class Section(BaseModel):
     """One level of the settings; a name that nobody knows is an error, not a silent default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
 
 
 class Secret:

@@ -11,12 +11,11 @@ from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from shared import errors, masking, secret_files, tls
+from shared import errors, http_address, masking, secret_files, tls
 from shared.database_settings import Database
 from shared.kafka_settings import Kafka, SaslMechanism, SecurityProtocol
 from shared.section import FILE, PREFIX, SECRET, Section, environment_name, secret_settings
@@ -91,8 +90,11 @@ class Rpc(Section):
     @classmethod
     def _http(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for number, url in enumerate(value, start=1):
-            if not url.startswith(("http://", "https://")):
-                raise ValueError(f"address {number} of {len(value)} does not begin with http:// or https://")
+            try:
+                http_address.check(url)
+            except ValueError as error:
+                comma = "" if url.startswith(http_address.SCHEMES) else ", and a comma within an address as %2C"
+                raise ValueError(f"address {number} of {len(value)} {error}{comma}") from None
         return value
 
     @field_validator("ca_file")
@@ -152,14 +154,9 @@ class Webhook(Section):
     @field_validator("url")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
-        """An address of HTTP with a host; its words never quote it."""
-        try:
-            parts = urlsplit(value or "")
-            whole = value is None or (parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0)
-        except ValueError:
-            whole = False
-        if not whole:
-            raise ValueError("is no address that begins with http:// or https:// and names a host")
+        """Refuse an address that two readers could read differently; the words never quote it."""
+        if value is not None:
+            http_address.check(value)
         return value
 
 
@@ -167,6 +164,14 @@ class Metrics(Section):
     port: int | None = Field(default=None, ge=0, le=65535)
     textfile: Path | None = None
     pushgateway_url: Annotated[str | None, SECRET] = Field(default=None, repr=False)  # may hold a password
+
+    @field_validator("pushgateway_url")
+    @classmethod
+    def _http(cls, value: str | None) -> str | None:
+        """Refuse an address that two readers could read differently; http:// may be left out, as with other clients of it."""
+        if value is not None:
+            http_address.check(value if "://" in value else f"http://{value}")
+        return value
 
 
 class Log(Section):

@@ -34,30 +34,36 @@ def client_context(
     The key may stand in the file of the certificate. Raises Unusable.
     """
     if ca_file is not None:
-        _certificates("ca_file", ca_file)
+        certificates("ca_file", ca_file)
     context = ssl.create_default_context(cafile=ca_file)
     if certificate_file is not None:
-        _certificates("certificate_file", certificate_file)
-        holder = certificate_file if key_file is None else key_file
-        sealed = any(mark in _content("key_file", holder) for mark in _SEALED)
-        try:
-            # Never None: OpenSSL would ask for the password at the terminal.
-            context.load_cert_chain(certificate_file, holder, password=key_password or "")
-        except (ssl.SSLError, ValueError) as error:
-            raise _key_trouble(error, holder, sealed=sealed, password=key_password) from None
+        show(context, certificate_file=certificate_file, key_file=key_file, key_password=key_password)
     return context
 
 
-def _certificates(part: str, path: Path) -> None:
+def show(context: ssl.SSLContext, *, certificate_file: Path, key_file: Path | None, key_password: str | None) -> None:
+    """Let the context show the certificate to a server that asks for one; raises Unusable."""
+    certificates("certificate_file", certificate_file)
+    holder = certificate_file if key_file is None else key_file
+    sealed = any(mark in content("key_file", holder) for mark in _SEALED)
+    try:
+        # Never None: OpenSSL would ask for the password at the terminal.
+        context.load_cert_chain(certificate_file, holder, password=key_password or "")
+    except (ssl.SSLError, ValueError) as error:
+        raise _key_trouble(error, holder, sealed=sealed, password=key_password) from None
+
+
+def certificates(part: str, path: Path) -> None:
     """Raise Unusable unless the file holds a certificate."""
-    _content(part, path)
+    content(part, path)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
     except ssl.SSLError:
         raise Unusable(part, f"{path} holds no certificate in PEM form") from None
 
 
-def _content(part: str, path: Path) -> bytes:
+def content(part: str, path: Path) -> bytes:
+    """Return the bytes of the file; raises Unusable where it cannot be read."""
     try:
         return path.read_bytes()
     except FileNotFoundError:

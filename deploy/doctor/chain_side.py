@@ -16,7 +16,9 @@ async def examine(found: Examination, settings: Settings, *, with_watermark: boo
     async with rpc.glance(settings) as client:
         newest = 0
         for number, node in enumerate([state.url_shown for state in client.nodes], start=1):
-            newest = max(newest, await _node(found, client, node, check=f"rpc node {number}", watermark=watermark))
+            check = f"rpc node {number}"
+            with found.looking(check):
+                newest = max(newest, await _node(found, client, node, check=check, watermark=watermark))
         if newest:
             with found.looking("contracts"):
                 await _contracts(found, client, settings)

@@ -4,9 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import asyncpg
-from sqlalchemy.exc import DBAPIError
-
 from deploy.commands import failures
 from shared import errors
 from shared.masking import mask
@@ -49,12 +46,12 @@ class Examination:
 
     @contextmanager
     def looking(self, check: str) -> Iterator[None]:
-        """A block whose failure is this check's, and nobody else's."""
+        """Run a block whose failure, whatever it raises, is this check's alone: the other checks go on."""
         try:
             yield
         except errors.ChaintrueError as error:
             self.ill(check, str(error.args[0]), cure=error.cure or "look at the words of this failure")
-        except (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - one check must not end the others, whatever it meets
             words, _, cure = (failures.explain(error) or failures.confess(error)).partition(_CURE)
             self.ill(check, words, cure=cure or "look at the words of this failure, and run it again")
 

@@ -21,15 +21,23 @@ async def examine(settings: Settings) -> Examination:
     """Everything that can be looked at with these settings; what needs one that is missing is left out."""
     found = Examination()
     missing = _settings(found, settings)
-    own = "database.url" not in missing and await own_side.examine(found, settings)
-    app = "app_database.url" not in missing and await app_side.examine(found, settings)
+    own = app = False
+    if "database.url" not in missing:
+        with found.looking(own_side.CHECK):
+            own = await own_side.examine(found, settings)
+    if "app_database.url" not in missing:
+        with found.looking(app_side.CHECK):
+            app = await app_side.examine(found, settings)
     if own and app:
-        await app_side.examine_hashes(found, settings)
+        with found.looking("hashes"):
+            await app_side.examine_hashes(found, settings)
     if "kafka.bootstrap_servers" not in missing:
         await _kafka(found, settings)
     if not {"rpc.urls", "network.passphrase"} & missing:
-        await chain_side.examine(found, settings, with_watermark=own)
-    _files(found, settings)
+        with found.looking("rpc"):
+            await chain_side.examine(found, settings, with_watermark=own)
+    with found.looking("files"):
+        _files(found, settings)
     return found
 
 

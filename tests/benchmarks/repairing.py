@@ -34,7 +34,9 @@ async def main(how: str, rows: int) -> None:
         if how == BATCHES:
             written = await _by_batches(one, found)
         else:
-            written = await _by_rows(settings.app_database.dsn, found, each=int(how))
+            assert settings.app_database.url is not None
+            url = settings.app_database.url.get_secret_value()
+            written = await _by_rows(url, found, each=int(how))
         told = {"seconds": time.perf_counter() - start, "written": written}
     sys.stdout.buffer.write(orjson.dumps(told))
 

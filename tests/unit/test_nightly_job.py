@@ -60,7 +60,8 @@ def test_its_settings_are_known_and_with_the_contracts_enough(
         contract = StrKey.encode_contract(bytes([number] * 32))
         monkeypatch.setenv(f"CHAINTRUE_{name.replace('.', '__').upper()}", contract)
     settings = application.load(None, *sweep.REQUIRED)
-    assert settings.app_database.dsn == held["app-database-url"]
+    address = settings.app_database.address
+    assert (address.user, address.hosts, address.database) == ("a", (("b", 5432),), "app")
 
 
 def test_no_secret_stands_in_it(manifest: dict[str, Any]) -> None:

@@ -178,7 +178,7 @@ def test_a_user_of_the_gateway_is_sent_as_http_knows_users(gateway: http.server.
 @pytest.mark.parametrize("place", ["me:s3cret@127.0.0.1:1", "me:s3cret@127.0.0.1:port", "me:s3cret@", "s3cret"])
 def test_an_address_that_will_not_do_is_not_quoted(place: str):
     with pytest.raises(errors.SettingError, match="CHAINTRUE_METRICS__PUSHGATEWAY_URL") as caught:
-        publishing.publish(Metrics(pushgateway_url=f"http://{place}"))
+        publishing.push(f"http://{place}")
     assert "s3cret" not in str(caught.value)
 
 

@@ -69,14 +69,8 @@ def test_an_address_becomes_that_of_the_driver(monkeypatch, section):
     monkeypatch.setenv(environment_name(section, "url"), f"{URL}?sslmode=require")
     settings = at(Settings.load(), section)
     address = settings.address
-    assert (address.drivername, address.host, address.port, address.database) == (
-        "postgresql+asyncpg",
-        "db.example",
-        5433,
-        "chaintrue",
-    )
-    assert (address.username, address.password, address.query) == ("someone", "hunter2", {})
-    assert settings.dsn == f"{URL}?sslmode=require"  # options are the driver's, which reads them as libpq does
+    assert (address.hosts, address.database) == ((("db.example", 5433),), "chaintrue")
+    assert (address.user, address.password, address.options.tls.mode) == ("someone", "hunter2", "require")
 
 
 def test_the_defaults_are_those_that_users_are_told():

@@ -141,7 +141,10 @@ def test_what_does_not_fit_is_named_and_not_shown(monkeypatch, files, settings, 
 )
 def test_options_of_an_address_that_work(monkeypatch, files, options):
     monkeypatch.setenv("CHAINTRUE_DATABASE__URL", f"{DATABASE}?{options.format(**files)}")
-    assert Settings.load().database.dsn.endswith(options.format(**files))
+    wanted = Settings.load().database.address.options.tls
+    modes = {"": "prefer", "sslmode=verify-full&sslrootcert={ca}": "verify-full"}
+    assert wanted.mode == modes.get(options, "require")
+    assert wanted.ca_file == (files["ca"] if "{ca}" in options else None)
 
 
 @pytest.mark.parametrize(
