@@ -13,9 +13,9 @@ from sweeper.stepfi.subjects import subjects
 CONTRACT_SETTINGS = tuple(f"stepfi.{name}" for name in REQUIRED_CONTRACTS)
 
 
-def load(config: Path | None, *required: str) -> Settings:
-    """The settings, with those that are required; raises SettingError."""
-    settings = Settings.load(config)
+def load(config: Path | None, *required: str, left_out: frozenset[str] = frozenset()) -> Settings:
+    """Return the settings but for the sections `left_out`, with those that are required; raises SettingError."""
+    settings = Settings.load(config, left_out=left_out)
     classes.check_settings(settings.sweep, tables=[subject.table for subject in sweep(settings)])
     schedule.check_settings(settings.schedule)
     settings.require(*required)

@@ -51,6 +51,9 @@ class ChaintrueError(Exception):
 class SettingError(ChaintrueError):
     """A setting is missing or wrong."""
 
+    sections: frozenset[str] = frozenset()
+    """The sections of the settings at fault, where the rest of them could be read without these."""
+
 
 class RightMissing(SettingError):
     """The role of a database's address lacks a right."""

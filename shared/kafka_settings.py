@@ -72,6 +72,14 @@ class Kafka(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        try:
+            self._check_security()
+        except errors.SettingError as error:
+            error.sections = frozenset({"kafka"})
+            raise
+        return self
+
+    def _check_security(self) -> None:
         protocol = self.security_protocol
         if not protocol.tls:
             self._refuse(_TLS, why="which does not use TLS", cure="SSL or SASL_SSL")
@@ -88,7 +96,6 @@ class Kafka(Section):
                         cure=f"set {other} to the PEM file of the certificate, or unset both",
                     )
         self.ssl_context()
-        return self
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """What TLS is spoken with, None where the protocol has none. Raises SettingError for a file that will not do."""

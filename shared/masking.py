@@ -18,7 +18,9 @@ SHORTEST_KEY = 12
 _LONG = 8
 PIECE = 6
 """Pieces of a secret from this length on are hidden as well: an error that quotes a part of an address quotes such a piece."""
-_BETWEEN_PIECES = re.compile(r"[#?/\[\]@:&%=+;,]+")
+_SPLITS = re.compile(r"[#?/\[\]@:&%=+;,]")
+"""Characters at which some reader of addresses splits."""
+_MOST_SPLITS = 8
 
 _USERINFO = re.compile(r"(?<=://)[^/\s\"']+(?=@)")
 _USERINFO_OF_POSTGRES = re.compile(r"(?<=postgres://|stgresql://)[^\s\"']+(?=@)")
@@ -68,8 +70,23 @@ def parts(value: str) -> set[str]:
 
 
 def _pieces(secret: str) -> set[str]:
-    """Return the pieces between characters at which some reader of addresses splits, decoded."""
-    return {piece for piece in _BETWEEN_PIECES.split(unquote(secret)) if len(piece) >= PIECE}
+    """Return what lies between any two characters at which some reader of addresses splits, decoded.
+
+    Of a secret with very many of them only what lies between neighbours, and its beginnings and ends: each line is searched
+    for all of these.
+    """
+    plain = unquote(secret)
+    splits = [match.start() for match in _SPLITS.finditer(plain)]
+    begins, ends = [0, *(at + 1 for at in splits)], [*splits, len(plain)]
+    if len(splits) <= _MOST_SPLITS:
+        pairs = [(begin, end) for begin in begins for end in ends]
+    else:
+        pairs = [
+            *zip(begins, ends, strict=True),
+            *((0, end) for end in ends),
+            *((begin, len(plain)) for begin in begins),
+        ]
+    return {plain[begin:end] for begin, end in pairs if PIECE <= end - begin < len(plain)}
 
 
 def _forms(secret: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ Each secret setting may be given so, in the environment (`…_FILE`) and in the 
 value alone; one newline at its end is not part of it.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +19,40 @@ MAX_BYTES = 64 * 1024
 class Environment(EnvSettingsSource):
     """The environment, its secret files read; their (section, setting) are added to `read_from`."""
 
-    def __init__(self, settings: type[BaseSettings], *, read_from: set[tuple[str, str]]) -> None:
+    def __init__(
+        self, settings: type[BaseSettings], *, read_from: set[tuple[str, str]], left_out: Collection[str] = ()
+    ) -> None:
         super().__init__(settings)
         self._read_from = read_from
+        self._left_out = left_out
 
     def __call__(self) -> dict[str, Any]:
-        return resolve(super().__call__(), self.settings_cls, precedent=self.current_state, read_from=self._read_from)
+        given = _without(super().__call__(), self._left_out)
+        return resolve(given, self.settings_cls, precedent=self.current_state, read_from=self._read_from)
 
 
 class TomlFile(TomlConfigSettingsSource):
     """The TOML file, its secret files read; their (section, setting) are added to `read_from`."""
 
-    def __init__(self, settings: type[BaseSettings], file: Path, *, read_from: set[tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        settings: type[BaseSettings],
+        file: Path,
+        *,
+        read_from: set[tuple[str, str]],
+        left_out: Collection[str] = (),
+    ) -> None:
         super().__init__(settings, file)
         self._read_from = read_from
+        self._left_out = left_out
 
     def __call__(self) -> dict[str, Any]:
-        return resolve(super().__call__(), self.settings_cls, precedent=self.current_state, read_from=self._read_from)
+        given = _without(super().__call__(), self._left_out)
+        return resolve(given, self.settings_cls, precedent=self.current_state, read_from=self._read_from)
+
+
+def _without(found: dict[str, Any], left_out: Collection[str]) -> dict[str, Any]:
+    return {section: value for section, value in found.items() if section not in left_out}
 
 
 def resolve(

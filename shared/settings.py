@@ -191,6 +191,7 @@ class EngineSettings(BaseSettings):
     )
     config_file: ClassVar[Path | None] = None
     read_from_files: ClassVar[set[tuple[str, str]]] = set()
+    left_out: ClassVar[frozenset[str]] = frozenset()
 
     network: Network = Network()
     rpc: Rpc = Rpc()
@@ -214,23 +215,27 @@ class EngineSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library passes it by name
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         noted = cls.read_from_files
-        sources = (init_settings, secret_files.Environment(settings_cls, read_from=noted))
+        left_out = cls.left_out
+        sources = (init_settings, secret_files.Environment(settings_cls, read_from=noted, left_out=left_out))
         if cls.config_file is None:
             return sources
-        return (*sources, secret_files.TomlFile(settings_cls, cls.config_file, read_from=noted))
+        return (*sources, secret_files.TomlFile(settings_cls, cls.config_file, read_from=noted, left_out=left_out))
 
     @classmethod
-    def load(cls, config_file: Path | None = None) -> Self:
-        """Read the environment and the TOML file at `config_file`; raises SettingError."""
+    def load(cls, config_file: Path | None = None, *, left_out: frozenset[str] = frozenset()) -> Self:
+        """Read the environment and the TOML file at `config_file`, but for the sections `left_out`; raises SettingError."""
         if config_file is not None and not config_file.is_file():
             raise errors.SettingError(f"--config: there is no file {config_file}", cure="name an existing TOML file")
         _refuse_unknown(cls)
-        own: dict[str, Any] = {"config_file": config_file, "read_from_files": set(), "__module__": cls.__module__}
+        own: dict[str, Any] = {"config_file": config_file, "read_from_files": set(), "left_out": left_out}
+        own["__module__"] = cls.__module__
         configured: type[Self] = type(cls.__name__, (cls,), own)
         try:
             return configured()
         except ValidationError as error:
-            raise errors.SettingError(_explain(error, configured.read_from_files)) from None
+            wrong = errors.SettingError(_explain(error, configured.read_from_files))
+            wrong.sections = frozenset(str(each["loc"][0]) for each in error.errors(include_input=False) if each["loc"])
+            raise wrong from None
         except ValueError as error:  # the TOML file, or a nested environment value that is not what its level needs
             raise errors.SettingError(f"the settings cannot be read: {error}") from None
 

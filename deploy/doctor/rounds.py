@@ -17,10 +17,9 @@ REQUIRED = (
 )
 
 
-async def examine(settings: Settings) -> Examination:
-    """Everything that can be looked at with these settings; what needs one that is missing is left out."""
-    found = Examination()
-    missing = _settings(found, settings)
+async def examine(settings: Settings, *, found: Examination, left_out: frozenset[str] = frozenset()) -> Examination:
+    """Check everything that these settings suffice for; `left_out` are sections that were refused, which `found` has already."""
+    missing = _settings(found, settings, left_out)
     own = app = False
     if "database.url" not in missing:
         with found.looking(own_side.CHECK):
@@ -41,14 +40,16 @@ async def examine(settings: Settings) -> Examination:
     return found
 
 
-def _settings(found: Examination, settings: Settings) -> set[str]:
+def _settings(found: Examination, settings: Settings, left_out: frozenset[str]) -> set[str]:
+    """Return the required settings that have no value; those of refused sections are not reported again."""
     missing = set()
     for name in REQUIRED:
         try:
             settings.require(name)
         except errors.SettingError as error:
             missing.add(name)
-            found.ill("settings", str(error.args[0]), cure=error.cure or "set it")
+            if name.partition(".")[0] not in left_out:
+                found.ill("settings", str(error.args[0]), cure=error.cure or "set it")
     if not missing:
         found.well("settings", "all that is required is set")
     return missing

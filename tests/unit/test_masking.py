@@ -50,6 +50,26 @@ def test_a_secret_of_an_address_is_hidden_encoded_and_decoded():
     assert masking.mask("p%40ss%2Fword p@ss/word p%40ss/word") == "*** *** ***"
 
 
+def test_a_piece_that_an_error_could_quote_is_hidden():
+    masking.conceal(masking.parts("postgresql://one:p%3Fssw0rdLong%2Fand-more@db/app?sslpassword=open%23sesame!"))
+    assert masking.mask("bad query field: 'ssw0rdLong/and-more'") == "bad query field: '***'"
+    assert (
+        masking.mask("no port: 'ssw0rdLong', 'and-more', 'p?ssw0rdLong', 'sesame!'")
+        == "no port: '***', '***', '***', '***'"
+    )
+
+
+def test_a_piece_that_is_the_user_host_or_database_is_no_secret():
+    masking.conceal(masking.parts("postgresql://one:x%40postgres@postgres/postgres"))
+    assert masking.mask("PostgreSQL at postgres:5432") == "PostgreSQL at postgres:5432"
+
+
+def test_user_info_with_a_slash_in_it_is_hidden_in_an_address_of_postgresql():
+    assert masking.mask("postgresql://u:p/ss?w@host/db and postgres://u:p#s@h/d") == (
+        "postgresql://***@host/db and postgres://***@h/d"
+    )
+
+
 def test_a_short_secret_is_a_word_of_its_own():
     masking.conceal(["test", "a-longer-one"])
     assert masking.mask("the latest test: xa-longer-oney") == "the latest ***: x***y"
