@@ -41,7 +41,7 @@ def split(rest: str) -> Split:
         further = "; write an @ behind the host as %40" if _END_OF_HOSTS.search(user_info) else ""
         raise ValueError(f"has {article} {wild} in its {USER_INFO}: write it as {quote(wild, safe='')}{further}")
     if "#" in behind:
-        raise ValueError("has a # behind its host or in a password: write it as %23")
+        raise ValueError("has a # in a password or behind its host: write it as %23")
     end = _END_OF_HOSTS.search(behind)
     cut = len(behind) if end is None else end.start()
     return Split(user_info if at else None, behind[:cut], behind[cut:])

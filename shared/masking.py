@@ -26,9 +26,10 @@ _USERINFO = re.compile(r"(?<=://)[^/\s\"']+(?=@)")
 _USERINFO_OF_POSTGRES = re.compile(r"(?<=postgres://|stgresql://)[^\s\"']+(?=@)")
 """Up to the last @: a password that was not URL-encoded may hold a slash."""
 # Not `CHAINTRUE_KAFKA__SASL_PASSWORD: Kafka refuses …`: there the name of a setting begins the words of an error.
+# Nor `a # in its user or password: write it as %23` and `sslpassword: is not set`, words of our own.
 _ASSIGNED = re.compile(
-    rf"(?i)(?<![\w-])(?!{PREFIX}\w+: )"
-    r"([\w-]*(?:password|passwd|secret|token|api[_-]?key)[\"']?\s*[=:]\s*[\"']?)(?!\*\*\*)[^\s\"'&;,)}\]]+"
+    rf"(?i)(?<![\w-])(?<!user or )(?!{PREFIX}\w+: )"
+    r"([\w-]*(?:password|passwd|secret|token|api[_-]?key)[\"']?\s*[=:]\s*[\"']?)(?!\*\*\*|is not set\b|does not open\b)[^\s\"'&;,)}\]]+"
 )
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:([^:/@]*)(?::([^@]*))?@)?(.*)", re.DOTALL)
 _known: list[re.Pattern[str]] = []

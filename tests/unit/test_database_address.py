@@ -54,7 +54,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, url: str) -> str:
         ("postgresql://:ssw0rdLong@db/app", "names no user"),
         ("postgresql://one:ssw0rdLong@db", "names no database"),
         ("postgresql://one:ssw0rdLong@db/", "names no database"),
-        ("postgresql://one:ssw0rdLong@db/app#x", "a # behind its host"),
+        ("postgresql://one:ssw0rdLong@db/app#x", "a # .*behind its host"),
         ("postgresql+asyncpg://one:ssw0rdLong@db/app", "does not begin with postgresql://"),
     ],
 )  # fmt: skip

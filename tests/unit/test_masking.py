@@ -70,6 +70,18 @@ def test_user_info_with_a_slash_in_it_is_hidden_in_an_address_of_postgresql():
     )
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "has a # in its user or password: write it as %23",
+        "sslpassword: is not set, and the key in /x is encrypted",
+        "sslpassword: does not open the key in /x",
+    ],
+)
+def test_words_of_our_own_about_a_password_are_shown_whole(words: str):
+    assert masking.mask(words) == words
+
+
 def test_a_short_secret_is_a_word_of_its_own():
     masking.conceal(["test", "a-longer-one"])
     assert masking.mask("the latest test: xa-longer-oney") == "the latest ***: x***y"
