@@ -148,6 +148,7 @@ def _words(cause: BaseException) -> str:
 
 _OPTIONS = "correct the options behind the ? in {}: sslrootcert, sslcert and sslkey name files in PEM form"
 _CURES = (
+    ("target_session_attrs", "correct target_session_attrs or the hosts in {}"),
     ("not encrypted", "let the host and port in {} be those of a server or pooler with TLS"),
     ("rejected ssl", "switch TLS on in PostgreSQL; or take sslmode out of {}, if the way there is safe without"),
     ("no encryption", "PostgreSQL lets nobody in without TLS: add ?sslmode=verify-full&sslrootcert=FILE to {}"),

@@ -37,11 +37,15 @@ def encryption(address: Address) -> ssl.SSLContext | str | bool:
 
 
 async def open_connection(address: Address, **arguments: Any) -> Any:
-    """Return a new asyncpg connection; raises NotEncrypted, having ended it, if it lacks the TLS that the address asks for.
+    """Return a new asyncpg connection; raises NotEncrypted, having ended it, if it lacks the TLS that is asked for.
 
     pg_stat_ssl is no proof: behind a pooler it speaks of the pooler's connection, and our own is the one to be encrypted.
     """
-    connection = await asyncpg.connect(**arguments)
+    try:
+        connection = await asyncpg.connect(**arguments)
+    except asyncpg.TargetServerAttributeNotMatched:  # no asyncpg.InterfaceError, unlike the driver's other refusals
+        wanted = address.options.target_session_attrs
+        raise ConnectionError(f"no host is what target_session_attrs={wanted} asks for") from None
     transport = connection._transport
     if address.options.tls.is_required and transport.get_extra_info("ssl_object") is None:
         connection.terminate()

@@ -241,7 +241,7 @@ class EngineSettings(BaseSettings):
 
     def secrets(self) -> set[str]:
         """All that is secret in these settings, for `masking.conceal`."""
-        found: set[str] = set()
+        found: set[str] = {os.environ.get("PGPASSWORD", "")} - {""}  # the driver's, where an address has no password
         for section, name in secret_settings(type(self)):
             value = getattr(getattr(self, section), name)
             for each in value if isinstance(value, tuple) else (value,):

@@ -121,6 +121,14 @@ async def test_an_encoded_password_is_taken_on_each_way(server: stack.Postgres, 
             assert beneath.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 33
 
 
+async def test_no_host_of_the_kind_that_is_asked_for(server: stack.Postgres) -> None:
+    url = f"postgresql://one:{quote(PASSWORD, safe='')}@{place(server)}/app?target_session_attrs=standby"
+    with pytest.raises(errors.DatabaseUnreachable, match="target_session_attrs=standby") as caught:
+        async with database.connect(settings(url), section="database"):
+            pass
+    assert "correct target_session_attrs" in (caught.value.cure or "")
+
+
 async def test_a_connection_that_lacks_its_tls_is_ended(server: stack.Postgres, tmp_path) -> None:
     """Whatever the driver made of its arguments: the transport itself is looked at."""
     ca = Authority(tmp_path, "authority").certificate
