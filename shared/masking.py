@@ -27,7 +27,7 @@ _USERINFO_OF_POSTGRES = re.compile(r"(?<=postgres://|stgresql://)[^\s\"']+(?=@)"
 """Up to the last @: a password that was not URL-encoded may hold a slash."""
 # Not `CHAINTRUE_KAFKA__SASL_PASSWORD: Kafka refuses …`: there the name of a setting begins the words of an error.
 # Nor `a # in its user or password: write it as %23` and `sslpassword: is not set`, words of our own.
-_OUR_WORDS = r"is not set\b|does not open\b"
+_OUR_WORDS = r"is not set\b|does not open\b|counts only\b"
 _ASSIGNED = re.compile(
     rf"(?i)(?<![\w-])(?<!user or )(?!{PREFIX}\w+: )"
     r"([\w-]*(?:password|passwd|secret|token|api[_-]?key)[\"']?\s*[=:]\s*[\"']?)"

@@ -1,5 +1,6 @@
 """The options that addresses of PostgreSQL carry: which of libpq's are done, which are not, and whose the others are."""
 
+import re
 from collections.abc import Iterable
 
 from shared import pg_tls
@@ -119,10 +120,15 @@ def refusal(name: str, value: str, *, place: int, may_show: bool) -> str | None:
         return f"has the option {shown}, which chaintrue does not support: {_HINTS.get(name, 'remove it')}"
     if name in _TLS_ELSEWHERE:
         return f"has the option {name}, which is not libpq's: write sslmode=verify-full or another sslmode in its place"
-    shown = f"the option {name}" if may_show or name in FOREIGN else f"an option (option {place} behind the ?)"
+    shown = (
+        f"the option {name}"
+        if (may_show and _NAME.fullmatch(name)) or name in FOREIGN
+        else f"an option (option {place} behind the ?)"
+    )
     return f"has {shown}, which is not libpq's: remove it"
 
 
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
 _STRICT = {("channel_binding", "require"), ("gssencmode", "require"), ("sslcompression", "1")}
 
 

@@ -47,10 +47,20 @@ def context(wanted: Tls) -> ssl.SSLContext:
         made.maximum_version = ssl.TLSVersion[VERSIONS[wanted.highest]]
     made.set_alpn_protocols(["postgresql"])  # direct TLS needs it, from PostgreSQL 17 on
     _trust(made, wanted)
-    if wanted.shows_certificate and (certificate := wanted.certificate_file or _default("postgresql.crt")) is not None:
+    if wanted.shows_certificate:
+        _show(made, wanted)
+    return made
+
+
+def _show(made: ssl.SSLContext, wanted: Tls) -> None:
+    certificate = wanted.certificate_file or _default("postgresql.crt")
+    if certificate is not None:
         key = wanted.key_file or _default("postgresql.key")
         tls.show(made, certificate_file=certificate, key_file=key, key_password=wanted.key_password)
-    return made
+        return
+    for part, given in (("key_file", wanted.key_file), ("key_password", wanted.key_password)):
+        if given is not None:
+            raise tls.Unusable(part, "counts only with a certificate: add sslcert, or remove it")
 
 
 def _trust(made: ssl.SSLContext, wanted: Tls) -> None:

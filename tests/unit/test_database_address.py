@@ -94,6 +94,9 @@ def test_what_two_readers_would_read_differently_is_refused(monkeypatch, url, wo
         ("password=x1y2z3a4", "password twice"),
         ("host=/run/postgresql", "host twice"),
         ("sslpassword=a&ssw0rdLong=b", "option 2 "),
+        ("%0Aforged%20line=b", "option 1 "),
+        ("sslmode=require&sslkey=/etc/key", "sslkey: counts only with a certificate"),
+        ("sslmode=require&sslpassword=x1y2z3a4", "sslpassword: counts only with a certificate"),
     ],
 )  # fmt: skip
 def test_options_that_are_not_done_are_refused_by_name(monkeypatch, options, words):
@@ -222,4 +225,4 @@ def test_the_driver_is_given_parts_alone(monkeypatch):
     assert (given["ssl"], given["direct_tls"], given["target_session_attrs"]) == (False, False, "any")
     assert "dsn" not in given
     engine = database.single(settings.app_database)
-    assert "p#ss" not in engine.url.render_as_string(hide_password=False)
+    assert engine.url.render_as_string(hide_password=False) == "postgresql+asyncpg://a,b:1/app"
