@@ -1,12 +1,15 @@
 """For every password, option, port and host: the parts are as asked, or the address is refused and nothing of it is shown."""
 
+import inspect
 import os
 import string
 from collections.abc import Callable
 from urllib.parse import quote, unquote, urlsplit
 
+from asyncpg.connect_utils import _parse_connect_dsn_and_args
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from sqlalchemy.engine import make_url
 from yarl import URL
 
 from shared import database, errors, http_address, masking, pg_address
@@ -64,6 +67,25 @@ def test_a_raw_password_is_read_as_it_stands_or_refused(password: str, host: str
         )
         return
     check_parts(loaded, unquote(password), host, port, option)
+    assert_read_alike(f"postgresql://one:{password}@{host}{port}/app{option}", loaded.address)
+
+
+def assert_read_alike(url: str, address: pg_address.Address) -> None:
+    """What is taken is read so by the parsers of SQLAlchemy and of the driver, too."""
+    if len(address.hosts) == 1:  # several are asyncpg's alone
+        other = make_url(url)
+        assert (other.host, other.port or 5432) == address.hosts[0]
+        assert (other.username, other.password or None, other.database) == (
+            address.user,
+            address.password,
+            address.database,
+        )
+        assert other.query.get("sslmode", "prefer") == address.options.tls.mode
+    nothing = dict.fromkeys(inspect.signature(_parse_connect_dsn_and_args).parameters)
+    places, driver = _parse_connect_dsn_and_args(**{**nothing, "dsn": url})
+    assert tuple(places) == address.hosts
+    assert (driver.user, driver.password, driver.database) == (address.user, address.password, address.database)
+    assert driver.sslmode.name == address.options.tls.mode
 
 
 @given(passwords, hosts, ports, options)
