@@ -22,8 +22,8 @@ _SPLITS = re.compile(r"[#?/\[\]@:&%=+;,]")
 """Characters at which some reader of addresses splits."""
 _MOST_SPLITS = 8
 
-_USERINFO = re.compile(r"(?<=://)[^/\s\"']+(?=@)")
-_USERINFO_OF_POSTGRES = re.compile(r"(?<=postgres://|stgresql://)[^\s\"']+(?=@)")
+_USERINFO = re.compile(r"(?<=://)(?!user:password@host)[^/\s\"']+(?=@)")
+_USERINFO_OF_POSTGRES = re.compile(r"(?<=postgres://|stgresql://)(?!user:password@host)[^\s\"']+(?=@)")
 """Up to the last @: a password that was not URL-encoded may hold a slash."""
 # Not `CHAINTRUE_KAFKA__SASL_PASSWORD: Kafka refuses …`: there the name of a setting begins the words of an error.
 # Nor `a # in its user or password: write it as %23` and `sslpassword: is not set`, words of our own.

@@ -76,6 +76,7 @@ def test_user_info_with_a_slash_in_it_is_hidden_in_an_address_of_postgresql():
         "has a # in its user or password: write it as %23",
         "sslpassword: is not set, and the key in /x is encrypted",
         "sslpassword: does not open the key in /x",
+        "names no user: write postgresql://user:password@host:port/name",
         "sslpassword: counts only with a certificate: add sslcert, or remove it",
     ],
 )
