@@ -28,7 +28,7 @@ test: setup  ## All tests, on real Kafka and PostgreSQL (ARGS: what pytest is to
 ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
-	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile tests/unit tests/integration tests/acceptance
+	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile tests/unit tests/integration tests/acceptance tests/hostile
 	@$(BIN)/python -m pytest tests/simulation  # promises times, so nothing runs beside it
 endif
 
