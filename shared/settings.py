@@ -129,12 +129,20 @@ class Sweep(Section):
     flap_limit: int = Field(default=3, ge=1)
     flap_window_seconds: float = Field(default=604_800.0, gt=0)
     plan_max_age_seconds: float = Field(default=604_800.0, gt=0)
+    insert_without_unique_key: Annotated[tuple[str, ...], NoDecode] = ()
     row_security: RowSecurity = RowSecurity.BYPASS
 
     @field_validator("policy", "table_policy", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return {str(key).lower(): word for key, word in value.items()} if isinstance(value, dict) else value
+
+    @field_validator("insert_without_unique_key", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip().lower() for part in value.split(",") if part.strip())
 
 
 class Schedule(Section):

@@ -17,7 +17,12 @@ SELECT attribute.attname AS name, format_type(attribute.atttypid, attribute.attt
   CASE WHEN attribute.attgenerated <> '' THEN 'generated' WHEN attribute.attidentity = 'a' THEN 'identity'
     WHEN NOT pg_column_is_updatable(to_regclass(:table), attribute.attnum, true) THEN 'computed' END AS fixed,
   kind.typcategory = 'D' AS is_time,
-  CASE kind.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN 'domain' END AS kind
+  CASE kind.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN 'domain' END AS kind,
+  (WITH RECURSIVE base (type, modifier) AS (
+     SELECT attribute.atttypid, attribute.atttypmod
+     UNION ALL SELECT of.typbasetype, of.typtypmod FROM base JOIN pg_type AS of ON of.oid = base.type AND of.typtype = 'd')
+   SELECT format_type(base.type, base.modifier) FROM base JOIN pg_type AS of ON of.oid = base.type AND of.typtype <> 'd'
+  ) AS base_type
 FROM pg_attribute AS attribute JOIN pg_type AS kind ON kind.oid = attribute.atttypid
 WHERE attribute.attrelid = to_regclass(:table) AND attribute.attnum > 0 AND NOT attribute.attisdropped
 """)
@@ -45,11 +50,6 @@ SELECT (SELECT array_agg(CAST(attribute.attname AS text) ORDER BY place.number)
 FROM pg_index AS one
 WHERE one.indrelid = to_regclass(:table) AND one.indisunique AND one.indisvalid AND one.indpred IS NULL AND one.indexprs IS NULL
 ORDER BY one.indexrelid
-""")
-
-_ACTS_AFTER = text("""
-SELECT EXISTS (SELECT FROM pg_trigger AS one WHERE one.tgrelid = to_regclass(:table) AND NOT one.tgisinternal
-  AND one.tgenabled <> 'D' AND one.tgtype & 66 = 0)
 """)
 
 # Such a trigger may fill what an insert leaves out.
@@ -80,10 +80,9 @@ class Reference:
 class AppTable:
     """A table as it is: columns with their PostgreSQL types, what refers to it, and columns that no two rows share.
 
-    `acts_after_writes`: the application has triggers that may write to a row once more, after it was written.
-
     kinds         columns of a type that the application made: enum or domain
     times         columns of a date or time type, or of a domain of one
+    base_types    of each column the type beneath its domains
     fixed         columns that no statement can set, with the kind: generated, identity or computed (by a view)
     not_null      columns that take no NULL
     must_be_set   those of them without a default, which an insert has to set
@@ -94,9 +93,9 @@ class AppTable:
     types: Mapping[str, str]
     references: tuple[Reference, ...] = field(default=())
     unique: tuple[tuple[str, ...], ...] = field(default=())
-    acts_after_writes: bool = True
     kinds: Mapping[str, str] = field(default_factory=dict)
     times: frozenset[str] = frozenset()
+    base_types: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, str] = field(default_factory=dict)
     not_null: frozenset[str] = frozenset()
     must_be_set: frozenset[str] = frozenset()
@@ -104,6 +103,10 @@ class AppTable:
 
     def has(self, column: str) -> bool:
         return column in self.types
+
+    def base_type(self, column: str) -> str:
+        """Return the type of the column, or that beneath its domain."""
+        return self.base_types.get(column, self.types[column])
 
 
 async def read_table(connection: AsyncConnection, name: str) -> AppTable | None:
@@ -119,7 +122,7 @@ async def read_table(connection: AsyncConnection, name: str) -> AppTable | None:
         types,
         references=tuple(Reference(row.table, tuple(row.columns), tuple(row.targets)) for row in references),
         unique=tuple(tuple(row.columns) for row in unique),
-        acts_after_writes=(await connection.execute(_ACTS_AFTER, {"table": name})).scalar_one(),
+        base_types={row.name: row.base_type for row in columns},
         kinds={row.name: row.kind for row in columns if row.kind is not None},
         times=frozenset(row.name for row in columns if row.is_time),
         fixed={row.name: row.fixed for row in columns if row.fixed is not None},

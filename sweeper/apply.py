@@ -15,6 +15,7 @@ from shared.settings import EngineSettings
 from sweeper import (
     app_access,
     column_fit,
+    insert_gate,
     plan,
     plan_done,
     plan_file,
@@ -104,15 +105,14 @@ async def _apply(one: Session, changes: Sequence[Change]) -> list[Finding]:
     await session.judge_late_entries(one)
     if not context.chain_was_asked:
         this.reasons.append("the chain could not be asked about what is to be written")
-    decided = plan.review(findings, settings=context.settings)
+    decided = plan.review(insert_gate.mark(context, findings), settings=context.settings)
     this.reasons.extend(decided.refused)
     if this.reasons or not decided.to_write:
         return list(decided.findings)
     context.say(f"writing {len(decided.to_write)} rows")
     written = await repair.repair(context, decided.to_write, journal=Journal(context.chain, this.run_id))
     await sightings.over(context.chain, [finding for finding in written if finding.is_over])
-    outcome = {finding.identity: finding for finding in written}
-    return [outcome.get(finding.identity, finding) for finding in decided.findings]
+    return repair.merged(decided.findings, written)
 
 
 async def _find_anew(context: Context, subject: Subject, changes: Sequence[Change], notes: list[str]) -> list[Finding]:

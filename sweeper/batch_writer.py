@@ -7,13 +7,14 @@ answer was lost is settled by looking at the rows.
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy.exc import DBAPIError
 
 from shared import errors, transient
 from sweeper import app_access, app_rights, batches
-from sweeper.batches import Altered, Batch, Seen
+from sweeper.batch import Batch
+from sweeper.batches import Altered, Seen
 from sweeper.context import Context
 from sweeper.journal import Done
 from sweeper.model import Outcome
@@ -24,6 +25,8 @@ _WAIT_SECONDS = 0.1
 
 _MET_ANOTHER = frozenset({"40001", "40P01", "55P03"})
 """Serialization failure, deadlock, lock time-out: surely nothing of the transaction was written."""
+_NOT_SUPPORTED = "0A000"
+"""What PostgreSQL says to an INSERT with RETURNING into a table that has a rule on inserts."""
 
 HELD = "another transaction holds the row, and did not end in time"
 NOT_DONE = "not done: the connection to the application's database was lost before"
@@ -31,9 +34,11 @@ NO_MATTER = "the row is neither as it was before nor as it was to be written"
 
 NOT_SEEN = Done(
     outcome=Outcome.UNKNOWN,
-    reason="the application's database was lost, and could not be looked at: the next run settles it",
+    reason="the application's database was lost, or holds the row locked, and could not be looked at: the next run settles it",
 )
 """Of what stays open for a later run."""
+_CHANGED = Done(outcome=Outcome.SKIPPED_CHANGED)
+_DROPPED = Done(outcome=Outcome.FAILED, reason=batches.DROPPED)
 
 
 async def write(context: Context, batch: Batch) -> list[Done]:
@@ -52,9 +57,9 @@ class _Writer:
         await self._context.lock.ensure()
         try:
             async with app_access.writing(self._context.app) as connection:
-                seen = await batches.write(connection, batch, past_locked=last)
+                written = await batches.write(connection, batch, past_locked=last)
         except Altered as error:
-            return await self._in_halves(batch, str(error))
+            return await self._without_altered(batch, error, attempt)
         except errors.DatabaseReadOnly as error:  # no half of the batch would be accepted either
             return [Done(outcome=Outcome.FAILED, reason=f"{error.args[0]}. Hint: {error.cure}")] * len(batch)
         except errors.RightMissing as error:
@@ -62,10 +67,27 @@ class _Writer:
             return await (self._refused if await self._may_never(batch) else self._in_halves)(batch, reason)
         except (DBAPIError, OSError, TimeoutError) as error:
             return await self._after_error(batch, error, attempt)
+        done = {place: _repaired(seen) for place, seen in written.seen.items()} | dict.fromkeys(
+            written.dropped, _DROPPED
+        )
         places = range(1, len(batch) + 1)
-        untouched = [place for place in places if place not in seen]
-        left = await self._why_untouched(batch, untouched, past_locked=last) if untouched else {}
-        return [_repaired(seen[place]) if place in seen else left[place] for place in places]
+        untouched = [place for place in places if place not in done]
+        if untouched:
+            done |= await self._why_untouched(batch, untouched, past_locked=last)
+        return [done[place] for place in places]
+
+    async def _without_altered(self, batch: Batch, error: Altered, attempt: int) -> list[Done]:
+        """Nothing was committed: what the application would have changed is refused, and the others are written without it."""
+        if not error.reasons:
+            return await self._in_halves(batch, str(error))
+        refused = dict[int, Done]()
+        for place, reason in error.reasons.items():
+            (refused[place],) = await self._refused(batch.part([place - 1]), reason)
+        others = [place for place in range(1, len(batch) + 1) if place not in refused]
+        if others:
+            part = batch.part([place - 1 for place in others])
+            refused |= dict(zip(others, await self.write(part, attempt=attempt), strict=True))
+        return [refused[place] for place in range(1, len(batch) + 1)]
 
     async def _after_error(self, batch: Batch, error: Exception, attempt: int) -> list[Done]:
         """What met another transaction is tried again, what was lost is looked at, and all else is a refusal."""
@@ -76,6 +98,8 @@ class _Writer:
             return await self.write(batch, attempt=attempt + 1)
         if transient.is_transient(error):
             return await self._after_loss(batch, attempt)
+        if batch.is_insert and _sqlstate(error) == _NOT_SUPPORTED:
+            return await self._refused(batch, f"a rule of the application's database stands in the way: {words(error)}")
         return await self._in_halves(batch, words(error))
 
     async def _in_halves(self, batch: Batch, reason: str) -> list[Done]:
@@ -89,8 +113,8 @@ class _Writer:
     async def _refused(self, batch: Batch, reason: str) -> list[Done]:
         """A row that came just before ours is no failure: there is nothing left to insert."""
         came = await self._look(batch, locking=False) if batch.is_insert else None
-        failed, skipped = Done(outcome=Outcome.FAILED, reason=reason), Done(outcome=Outcome.SKIPPED_CHANGED)
-        return [skipped if place in (came or {}) else failed for place in range(1, len(batch) + 1)]
+        failed = Done(outcome=Outcome.FAILED, reason=reason)
+        return [_CHANGED if place in (came or {}) else failed for place in range(1, len(batch) + 1)]
 
     async def _may_never(self, batch: Batch) -> bool:
         """Whether the role has not the rights that each of these rows needs, so that halves of them are refused as well."""
@@ -101,9 +125,9 @@ class _Writer:
             return False  # then the rows themselves tell
         return rights is not None and not {*batch.written} <= (rights.inserts if batch.is_insert else rights.updates)
 
-    async def _why_untouched(self, batch: Batch, places: Sequence[int], *, past_locked: bool) -> dict[int, Done]:
+    async def _why_untouched(self, batch: Batch, places: Sequence[int], *, past_locked: bool) -> Mapping[int, Done]:
         """A row that was not written had changed since it was read, unless it was passed over because somebody holds it."""
-        changed = {place: Done(outcome=Outcome.SKIPPED_CHANGED) for place in places}
+        changed = dict.fromkeys(places, _CHANGED)
         if not past_locked or batch.is_insert:
             return changed
         seen = await self._look(batch, locking=False) or {}

@@ -1,194 +1,192 @@
-"""One batch on the application's table: written by one statement, read back before it is committed; or only looked at.
+"""One batch on the application's table: written and read back in one transaction; or only looked at.
 
-The rows are locked in the order of their ids, so that two writers of many rows do not wait for one another. What counts as
-written is what the row holds after the application's own triggers had their say.
+A write counts by what the row holds after the application's own triggers, deferred ones included, had their say. So rows are
+read back after each write, whether the table is known to have triggers or not: partitions and children have their own.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared import errors
-from sweeper import row_images
-from sweeper.app_schema import AppTable
+from shared import errors, transient
+from sweeper import app_access, batch_sql, insert_locks
+from sweeper.batch import Batch
 from sweeper.row_images import Image
 
-MARKED_BY_APP = frozenset({"updated_at"})
-"""What a trigger of the application may set anew on each write, and the write still counts."""
+__all__ = ["Altered", "Batch", "Seen", "Written", "look", "write"]
 
-_ID = "id"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """Changes of one table and kind that set and rely on the same columns. Of an insert `key` names the row.
-
-    `hashes`: what the whole row has to be, where an update relies on more than the columns of its `before` image.
-    """
-
-    table: AppTable
-    key: str
-    ids: Sequence[str]
-    after: Sequence[Image]
-    before: Sequence[Image] = ()
-    hashes: Sequence[str | None] = ()
-
-    @property
-    def is_insert(self) -> bool:
-        return not self.before
-
-    @property
-    def written(self) -> list[str]:
-        return sorted(self.after[0])
-
-    @property
-    def relied_on(self) -> list[str]:
-        return sorted(self.before[0]) if self.before else []
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def part(self, numbers: Sequence[int]) -> "Batch":
-        """Those of the changes with these numbers (from 0)."""
-        return replace(
-            self,
-            ids=[self.ids[number] for number in numbers],
-            after=[self.after[number] for number in numbers],
-            before=[self.before[number] for number in numbers] if self.before else (),
-            hashes=[self.hashes[number] for number in numbers] if self.hashes else (),
-        )
+_BY = "a trigger or rule"
+DROPPED = f"the application's database dropped the write without an error: {_BY}"
+REMOVED = f"the application's database removed the row after the write: {_BY}"
+_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A row as it was found. `is_written`: it holds what was to be written, but for what the application marks itself."""
+    """A row as it was found. `is_after`, `is_before`: whether it holds all of that image."""
 
     row_id: str
     row_hash: str
-    is_written: bool
     is_after: bool = False
     is_before: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of the rows, by their places in the batch (from 1); a row in neither was not as it had to be."""
+
+    seen: Mapping[int, Seen] = field(default_factory=dict)
+    dropped: frozenset[int] = frozenset()
+
+
 class Altered(errors.ChaintrueError):
-    """A trigger of the application changes what is written to this row, so nothing was left written."""
+    """The application's database makes something else of the write, so the transaction is not to be committed.
+
+    `reasons`: by place. Empty where it cannot be said which of the rows it is.
+    """
+
+    def __init__(self, reasons: Mapping[int, str], words: str = "") -> None:
+        super().__init__(words or next(iter(reasons.values()), ""))
+        self.reasons = reasons
 
 
-async def write(connection: AsyncConnection, batch: Batch, *, past_locked: bool = False) -> dict[int, Seen]:
-    """Write what still stands as it was; gives the rows that were written, by their place in the batch.
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row with some of its columns as text."""
+
+    row_id: str
+    row_hash: str
+    values: Image
+
+
+async def write(connection: AsyncConnection, batch: Batch, *, past_locked: bool = False) -> Written:
+    """Write what still stands as it was, and read it back.
 
     `past_locked`: rows that another transaction holds are passed over, not waited for. Raises Altered.
     """
-    statement = _insert_sql(batch) if batch.is_insert else _update_sql(batch, past_locked=past_locked)
-    rows = await connection.execute(text(statement), _parameters(batch))
-    written = {row.place: Seen(row.row_id, row.row_hash, is_written=row.is_written) for row in rows}
-    if written and batch.table.acts_after_writes:
-        written = await look(connection, batch, places=list(written))
-    if not all(one.is_written for one in written.values()):
-        raise Altered
-    return written
+    return await (_insert(connection, batch) if batch.is_insert else _update(connection, batch, past_locked))
 
 
-async def look(
-    connection: AsyncConnection, batch: Batch, *, places: Sequence[int] | None = None, locking: bool = False
-) -> dict[int, Seen]:
-    """The rows of the batch (or of these places in it) as they are now. `locking`: waits for who is about to change them."""
-    wants, names = _wants(batch)
-    is_before = "false" if batch.is_insert else _stands(batch.table, "old", batch.relied_on)
-    key = f"live.{row_images.quoted(batch.key)} = {_key(batch)}" if batch.is_insert else "live.id = want.id"
-    statement = f"""
-SELECT {_told(batch)}, {_stands(batch.table, "new", batch.written)} AS is_after, {is_before} AS is_before
-FROM unnest({wants}) WITH ORDINALITY AS want ({names}, place)
-JOIN {batch.table.name} AS live ON {key}
-WHERE CAST(:places AS bigint[]) IS NULL OR want.place = ANY(CAST(:places AS bigint[]))
-ORDER BY live.id{" FOR SHARE OF live" if locking and not batch.is_insert else ""}"""
-    parameters = {**_parameters(batch), "places": None if places is None else list(places)}
-    return _seen(await connection.execute(text(statement), parameters))
-
-
-def _seen(rows: Iterable[Any]) -> dict[int, Seen]:
-    """By place; of several rows for one key the one that is as it was to be written."""
+async def look(connection: AsyncConnection, batch: Batch, *, locking: bool = False) -> dict[int, Seen]:
+    """The rows of the batch as they are now, by place. `locking`: waits for who is about to change or to insert them."""
+    if locking and batch.is_insert:
+        await insert_locks.take(connection, batch)
+    columns = sorted({*batch.written, *batch.relied_on})
     found: dict[int, Seen] = {}
-    for row in rows:
-        if row.place not in found or row.is_after:
-            found[row.place] = Seen(row.row_id, row.row_hash, row.is_written, row.is_after, row.is_before)
+    for place, rows in (await _read(connection, batch, columns, locking=locking)).items():
+        seen = [_seen(batch, place, row) for row in rows]
+        found[place] = next((one for one in seen if one.is_after), seen[0])  # of several rows for one key
     return found
 
 
-def _told(batch: Batch) -> str:
-    """What is told of a row that was written."""
-    is_written = _stands(batch.table, "new", batch.written, without=MARKED_BY_APP)
-    return f"want.place, CAST(live.id AS text) AS row_id, {row_images.hash_sql('live')} AS row_hash, {is_written} AS is_written"
+def _seen(batch: Batch, place: int, row: _Row) -> Seen:
+    is_before = bool(batch.before) and batch.holds(batch.before[place - 1], row.values)
+    return Seen(row.row_id, row.row_hash, batch.holds(batch.after[place - 1], row.values), is_before)
 
 
-def _stands(table: AppTable, prefix: str, columns: Sequence[str], *, without: frozenset[str] = frozenset()) -> str:
-    """Whether the row holds the image, as its columns would store it."""
-    same = (
-        f"live.{row_images.quoted(name)} IS NOT DISTINCT FROM CAST(want.{prefix}_{number} AS {table.types[name]})"
-        for number, name in enumerate(columns)
-        if name not in without
+async def _update(connection: AsyncConnection, batch: Batch, past_locked: bool) -> Written:
+    statement = text(batch_sql.lock(batch, past_locked=past_locked))
+    locked = await connection.execute(statement, batch_sql.before_parameters(batch))
+    standing = sorted(row.place for row in locked if row.stands)
+    if not standing:
+        return Written()
+    part = batch if len(standing) == len(batch) else batch.part([place - 1 for place in standing])
+    await connection.execute(text(batch_sql.update(part)), batch_sql.parameters(part))
+    await connection.execute(text(batch_sql.IMMEDIATE))
+    rows = await _read(connection, part, part.written)
+    seen, dropped, reasons = dict[int, Seen](), set[int](), dict[int, str]()
+    for number, place in enumerate(standing):
+        row = next(iter(rows.get(number + 1, ())), None)
+        if row is not None and not (unlike := part.unlike(number, row.values)):
+            seen[place] = Seen(row.row_id, row.row_hash)
+        elif row is None:
+            reasons[place] = REMOVED
+        elif part.holds({name: part.before[number][name] for name in part.written}, row.values):
+            dropped.add(place)
+        else:
+            reasons[place] = _changed(unlike, row.values)
+    if reasons:
+        raise Altered(reasons)
+    return Written(seen, frozenset(dropped))
+
+
+async def _insert(connection: AsyncConnection, batch: Batch) -> Written:
+    """Under the locks of the keys: what is there already is left as it is, what a trigger makes of the others is read back."""
+    await insert_locks.take(connection, batch)
+    there = await _read(connection, batch, [])
+    missing = [place for place in range(1, len(batch) + 1) if place not in there]
+    if not missing:
+        return Written()
+    part = batch.part([place - 1 for place in missing])
+    made = (await connection.execute(text(batch_sql.insert(part)), batch_sql.parameters(part))).all()
+    await connection.execute(text(batch_sql.IMMEDIATE))
+    ids = {row.place: row.row_id for row in made if row.place is not None}
+    if renamed := [row.key for row in made if row.place is None]:
+        unplaced = [place for number, place in enumerate(missing, start=1) if number not in ids]
+        reason = _changed([batch.key], {batch.key: renamed[0]})
+        raise Altered({unplaced[0]: reason} if len(unplaced) == 1 else {}, reason)
+    rows = await _read(connection, part, part.written)
+    seen, dropped, reasons = dict[int, Seen](), set[int](), dict[int, str]()
+    for number, place in enumerate(missing):
+        row = _own(rows.get(number + 1, ()), ids.get(number + 1))
+        if row is not None and not (unlike := part.unlike(number, row.values)):
+            seen[place] = Seen(row.row_id, row.row_hash)
+        elif row is not None:
+            reasons[place] = _changed(unlike, row.values)
+        elif number + 1 in ids:
+            reasons[place] = REMOVED
+        else:
+            dropped.add(place)
+    if reasons:
+        raise Altered(reasons)
+    return Written(seen, frozenset(dropped))
+
+
+def _own(rows: Sequence[_Row], row_id: str | None) -> _Row | None:
+    """The row that was inserted; where no id came back, a trigger may have put it elsewhere in the table."""
+    return next((row for row in rows if row_id is None or row.row_id == row_id), None)
+
+
+def _changed(columns: Iterable[str], stored: Image) -> str:
+    name = min(columns)
+    value = stored[name]
+    shown = (
+        "NULL" if value is None else value if len(value) <= _SHOWN else f"{value[:_SHOWN]}… ({len(value)} characters)"
     )
-    return " AND ".join(same) or "true"
+    return f"the application's database changed column {name} to {shown}: {_BY}"
 
 
-def _update_sql(batch: Batch, *, past_locked: bool) -> str:
-    table = batch.table
-    ids = row_images.array_sql(_ID, table.types[_ID])
-    wants, names = _wants(batch)
-    sets = ", ".join(f"{row_images.quoted(name)} = want.new_{number}" for number, name in enumerate(batch.written))
-    return f"""
-WITH want AS MATERIALIZED (
-  SELECT want.* FROM unnest({wants}) WITH ORDINALITY AS want ({names}, place)
-  JOIN {table.name} AS live ON live.id = want.id WHERE live.id = ANY({ids})
-  ORDER BY live.id FOR NO KEY UPDATE OF live{" SKIP LOCKED" if past_locked else ""}
-)
-UPDATE {table.name} AS live SET {sets} FROM want
-WHERE live.id = want.id AND live.id = ANY({ids})
-  AND {_stands(table, "old", batch.relied_on)} AND (want.hash IS NULL OR want.hash = {row_images.hash_sql("live")})
-RETURNING {_told(batch)}"""
+async def _read(
+    connection: AsyncConnection, batch: Batch, columns: Sequence[str], *, locking: bool = False
+) -> dict[int, list[_Row]]:
+    """The rows by place, with these columns as text; several only of one key.
+
+    A key that the type of its column refuses is in no row, and says nothing of the others.
+    """
+    statement, parameters = text(batch_sql.read(batch, columns, locking=locking)), batch_sql.read_parameters(batch)
+    if not batch.is_insert:
+        return _by_place(await connection.execute(statement, parameters), columns)
+    try:
+        async with connection.begin_nested():
+            return _by_place(await connection.execute(statement, parameters), columns)
+    except DBAPIError as error:
+        if transient.is_transient(error) or app_access.is_missing_right(error):
+            raise
+        if len(batch) == 1:
+            return {}
+    middle = len(batch) // 2
+    first, second = range(middle), range(middle, len(batch))
+    found = await _read(connection, batch.part(first), columns, locking=locking)
+    rest = await _read(connection, batch.part(second), columns, locking=locking)
+    return found | {place + middle: rows for place, rows in rest.items()}
 
 
-def _insert_sql(batch: Batch) -> str:
-    """Rows that are still missing; one that came meanwhile is left as it is."""
-    table, key = batch.table, row_images.quoted(batch.key)
-    wants, names = _wants(batch)
-    values = ", ".join(f"want.new_{number}" for number, _ in enumerate(batch.written))
-    named = _key(batch)
-    return f"""
-WITH want AS MATERIALIZED (SELECT * FROM unnest({wants}) WITH ORDINALITY AS want ({names}, place)),
-live AS (
-  INSERT INTO {table.name} ({row_images.listed(batch.written)}) SELECT {values} FROM want
-  WHERE NOT EXISTS (SELECT FROM {table.name} AS other WHERE other.{key} = {named}) ORDER BY want.place
-  RETURNING *
-)
-SELECT {_told(batch)} FROM want JOIN live ON live.{key} = {named}"""
-
-
-def _key(batch: Batch) -> str:
-    """The value of an insert's key."""
-    return f"want.new_{batch.written.index(batch.key)}"
-
-
-def _wants(batch: Batch) -> tuple[str, str]:
-    """The arrays of the batch, and the names of their elements."""
-    new, new_names = row_images.unnest_sql(batch.table, batch.written, prefix="new")
-    old, old_names = row_images.unnest_sql(batch.table, batch.relied_on, prefix="old")
-    if batch.is_insert:
-        return ", ".join(new), ", ".join(new_names)
-    arrays = [row_images.array_sql(_ID, batch.table.types[_ID]), "CAST(:hash AS text[])", *new, *old]
-    return ", ".join(arrays), ", ".join([_ID, "hash", *new_names, *old_names])
-
-
-def _parameters(batch: Batch) -> Mapping[str, Any]:
-    written = row_images.parameters(batch.after, batch.written, prefix="new")
-    if batch.is_insert:
-        return written
-    return {
-        _ID: list(batch.ids),
-        "hash": list(batch.hashes) or [None] * len(batch.ids),
-        **written,
-        **row_images.parameters(batch.before, batch.relied_on, prefix="old"),
-    }
+def _by_place(rows: Iterable[Any], columns: Sequence[str]) -> dict[int, list[_Row]]:
+    found: dict[int, list[_Row]] = {}
+    for place, row_id, row_hash, *values in rows:
+        found.setdefault(place, []).append(_Row(row_id, row_hash, dict(zip(columns, values, strict=True))))
+    return found

@@ -44,12 +44,16 @@ _STRICTNESS = (Policy.REPORT, Policy.PROPOSE, Policy.REPAIR)
 
 
 def check_settings(sweep: Sweep, *, tables: Collection[str]) -> None:
-    """Raise SettingError for a policy of a class that does not exist, or of a table that is none of those that are compared.
+    """Raise SettingError for a setting that names a class or a table that does not exist.
 
-    A name that nobody knows would cap nothing: what its author wants to see only reported would be written.
+    A misspelt name would cap nothing: what its author wants to see only reported would be written.
     """
     _check_names(sweep.policy, known=CLASSES, setting="policy", kind="class")
     _check_names(sweep.table_policy, known=tables, setting="table_policy", kind="table")
+    for name in sweep.insert_without_unique_key:
+        if name not in tables:
+            variable = environment_name("sweep", "insert_without_unique_key")
+            raise errors.SettingError(f"{variable}: there is no table {name!r}", cure=f"one of {', '.join(tables)}")
 
 
 def _check_names(given: Iterable[str], *, known: Collection[str], setting: str, kind: str) -> None:

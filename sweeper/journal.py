@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import database, errors
-from sweeper.batches import Batch
+from sweeper.batch import Batch
 from sweeper.model import Finding, Outcome
 from sweeper.row_images import Image
 

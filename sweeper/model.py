@@ -22,6 +22,8 @@ Place = tuple[str, str]
 
 FLAPPING = "flapping"
 """Evidence of a row that was repaired again and again, and that somebody else writes back."""
+NEEDS_SETTING = "needs_setting"
+"""Evidence of a missing row that is inserted only once a setting allows it: the setting."""
 
 
 class Outcome(StrEnum):

@@ -1,15 +1,18 @@
 """What would forbid a repair, found out before it is tried: references to a value that is to change, values that are taken.
 
 What cannot be found out (a table that the role may not read, an index on a part of the rows) is left to PostgreSQL to refuse.
+So is a value that the type of its column refuses; the other rows are asked about without it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared import transient
 from sweeper import app_access, row_images
 from sweeper.app_schema import AppTable, Reference
 from sweeper.context import Context
@@ -31,10 +34,26 @@ async def find(context: Context, table: AppTable, findings: Sequence[Finding]) -
     reasons: Reasons = {}
     async with app_access.transaction(context.app) as connection:
         for reference in references:
-            reasons |= await _referred(connection, table, reference, findings)
+            reasons |= await _each(connection, partial(_referred, connection, table, reference), findings)
         for columns in unique:
-            reasons |= await _taken(connection, table, columns, findings)
+            reasons |= await _each(connection, partial(_taken, connection, table, columns), findings)
     return reasons
+
+
+async def _each(
+    connection: AsyncConnection, ask: Callable[[Sequence[Finding]], Awaitable[Reasons]], findings: Sequence[Finding]
+) -> Reasons:
+    """Ask about all findings; where a value cannot be asked about at all, about each half of them."""
+    try:
+        async with connection.begin_nested():
+            return await ask(findings)
+    except DBAPIError as error:
+        if transient.is_transient(error):
+            raise
+        if len(findings) == 1 or app_access.is_missing_right(error):
+            return {}
+    middle = len(findings) // 2
+    return await _each(connection, ask, findings[:middle]) | await _each(connection, ask, findings[middle:])
 
 
 def _is_at_stake(columns: Sequence[str], finding: Finding, written: set[str], key: str) -> bool:
@@ -64,13 +83,7 @@ SELECT want.place, {_tuple_sql("live", reference.targets)} AS value
 FROM unnest({wants}) WITH ORDINALITY AS want ({names}, place) JOIN {table.name} AS live ON live.id = want.id
 WHERE ({differs}) AND EXISTS (SELECT FROM {reference.table} AS other WHERE {refers})""")
     where = f"{reference.table}.{', '.join(reference.columns)}"
-    try:
-        async with connection.begin_nested():
-            rows = list(await connection.execute(statement, parameters))
-    except ProgrammingError as error:
-        if not app_access.is_missing_right(error):
-            raise
-        return {}
+    rows = await connection.execute(statement, parameters)
     return {
         findings[row.place - 1].identity: f"{where} refers to {row.value}, which therefore cannot be changed"
         for row in rows

@@ -10,7 +10,7 @@ from shared import pg_times
 from shared.settings import Policy, Sweep
 from sweeper import classes
 from sweeper.context import Compared
-from sweeper.model import FLAPPING, Answer, Finding, Outcome
+from sweeper.model import FLAPPING, NEEDS_SETTING, Answer, Finding, Outcome
 
 _WRITTEN_AT = "updated_at"
 """What every repair sets to the time of its writing; another column that gets the same time goes with it."""
@@ -64,6 +64,8 @@ def _decide(finding: Finding, settings: Sweep) -> Finding:
         return replace(finding, action=Policy.REPORT, outcome=Outcome.REPORTED)
     if FLAPPING in finding.evidence:  # somebody else writes it back each time: to fight on mends nothing
         return replace(finding, action=policy, outcome=Outcome.REPORTED)
+    if NEEDS_SETTING in finding.evidence:  # a repair of this run does not write it, so it is no planned one
+        return replace(finding, action=Policy.PROPOSE, outcome=Outcome.PROPOSED)
     return replace(finding, action=policy, outcome=Outcome.PROPOSED)
 
 
@@ -72,7 +74,8 @@ def _is_planned(finding: Finding) -> bool:
 
 
 def _is_proposed(finding: Finding) -> bool:
-    return finding.action is Policy.PROPOSE and finding.outcome is Outcome.PROPOSED
+    is_open = finding.action is Policy.PROPOSE and finding.outcome is Outcome.PROPOSED
+    return is_open and NEEDS_SETTING not in finding.evidence
 
 
 def _behind_what_it_replaces(finding: Finding) -> Finding:

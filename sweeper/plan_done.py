@@ -1,18 +1,14 @@
 """Which changes of a plan are done already, though something else is found of their rows by now.
 
 A repair may leave columns that it must not write (amounts of another scale), and the row is then found under another class: of
-the plan's change there is nothing left to do. Whether a row holds the values is compared in PostgreSQL, as its columns would
-store them.
+the plan's change there is nothing left to do.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
 
-from sqlalchemy.exc import DBAPIError
-
-from shared import transient
 from sweeper import app_access, batches, row_images
-from sweeper.batches import Batch
+from sweeper.batch import Batch
 from sweeper.context import Context, Subject
 from sweeper.model import Identity
 from sweeper.plan_file import Change
@@ -35,19 +31,7 @@ async def among(context: Context, subject: Subject, changes: Sequence[Change]) -
 
 
 async def _holding(context: Context, batch: Batch) -> set[int]:
-    """The numbers (from 0) of the rows that hold their image.
-
-    A plan may have been edited: a value that its column cannot hold is in no row, and says nothing of the other rows.
-    """
-    try:
-        async with app_access.transaction(context.app) as connection:
-            seen = await batches.look(connection, batch)
-    except DBAPIError as error:
-        if transient.is_transient(error):
-            raise
-        if len(batch) == 1:
-            return set()
-        middle = len(batch) // 2
-        first, second = range(middle), range(middle, len(batch))
-        return {half[number] for half in (first, second) for number in await _holding(context, batch.part(half))}
+    """Return the numbers (from 0) of the rows that hold their image."""
+    async with app_access.transaction(context.app) as connection:
+        seen = await batches.look(connection, batch)
     return {place - 1 for place, row in seen.items() if row.is_after}

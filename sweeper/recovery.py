@@ -1,7 +1,9 @@
 """What became of the changes of runs that died: seen on the rows, at the start of the next run.
 
 A change that was intended and never settled may have been written or not. The after image on the row says that it was, the
-before image (or, of an insert, no row) that it was not; anything else stays unknown for ever.
+before image (or, of an insert, no row) that it was not; anything else stays unknown for ever. Each row or key is looked at
+under its lock: a transaction of the dead run whose COMMIT is still under way is waited for. Where it does not end in time, the
+change stays open for the next run.
 """
 
 from collections import Counter, defaultdict
@@ -62,12 +64,15 @@ async def _look(context: Context, changes: Sequence[Change]) -> dict[int, Done]:
             shapes[change.table_name, change.kind, *sorted(change.after), "of", *sorted(change.before)].append(change)
     done: dict[int, Done] = {}
     for (name, *_), some in shapes.items():
-        findings = [as_finding(one) for one in some]
-        batch = repair.batch_of(context.tables[name], context.subjects[name].row_key, findings)
-        async with app_access.writing(context.app) as connection:
-            seen = await batches.look(connection, batch, locking=True)
-        for place, change in enumerate(some, start=1):
-            done[change.number] = batch_writer.settled(seen.get(place), batch, not_done=NOT_DONE)
+        for start in range(0, len(some), repair.INSERT_ROWS):
+            page = some[start : start + repair.INSERT_ROWS]
+            subject = context.subjects[name]
+            findings = [as_finding(one) for one in page]
+            batch = repair.batch_of(context.tables[name], subject.row_key, findings, storage=subject.storage)
+            async with app_access.writing(context.app) as connection:
+                seen = await batches.look(connection, batch, locking=True)
+            for place, change in enumerate(page, start=1):
+                done[change.number] = batch_writer.settled(seen.get(place), batch, not_done=NOT_DONE)
     return done
 
 

@@ -9,20 +9,26 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from itertools import chain
 
-from sweeper import app_rights, batch_writer, lanes, obstacles, row_images
+from sweeper import app_rights, batch_writer, duplicate_inserts, insert_gate, lanes, obstacles, row_images
 from sweeper.app_schema import AppTable
-from sweeper.batches import Batch
-from sweeper.context import Context
+from sweeper.batch import MARKED_BY_APP, WRITTEN_AT, Batch
+from sweeper.context import Context, Subject
 from sweeper.journal import Done, Journal
-from sweeper.model import Finding, Outcome, Value
+from sweeper.model import NEEDS_SETTING, Finding, Outcome, Value
+from sweeper.storage import Storage
 
 BATCH_ROWS = 1_000
 """Rows a statement: with twice as many nothing gets faster, and the rows stay locked for longer."""
+INSERT_ROWS = 200
+"""Rows a statement that inserts: each takes a lock of its own, of some thousands that a server has for all sessions."""
 TWICE = "several repairs of this run want the same {key} {value}, so none of them is made"
 
+_INSERT = "insert"
+_EXACT = Storage()
 Hashes = Mapping[tuple[str, str, str], str]
 
 
@@ -31,20 +37,30 @@ async def repair(
 ) -> list[Finding]:
     """Write the findings' updates and inserts; each comes back with its outcome, and the `reason` where it failed.
 
+    Beside them come findings about rows that the application inserted at the same time (`sweeper/duplicate_inserts.py`).
+
     `hashes`: by the finding's identity, what the whole row has to be, not only the columns of the guard.
     Raises LockLost when another run may have begun.
     """
     app_rights.ensure_within(context.subjects, findings)
-    done: list[Finding] = []
-    for (name, *_), group in sorted(_by_shape(context, findings).items()):
-        table = context.tables[name]
-        key = context.subjects[name].row_key
-        free, blocked = _apart(group, key)
+    marked = insert_gate.mark(context, findings)
+    done = [replace(one, outcome=Outcome.PROPOSED) for one in marked if NEEDS_SETTING in one.evidence]
+    allowed = [one for one in marked if NEEDS_SETTING not in one.evidence]
+    for (name, kind, *_), group in sorted(_by_shape(context, allowed).items()):
+        table, subject = context.tables[name], context.subjects[name]
+        free, blocked = _apart(group, subject.row_key)
         done += blocked
-        some = [free[start : start + BATCH_ROWS] for start in range(0, len(free), BATCH_ROWS)]
-        batch = partial(_repair_batch, context, table, key, journal, hashes or {}, asyncio.Lock())
+        size = min(BATCH_ROWS, INSERT_ROWS) if kind == _INSERT else BATCH_ROWS
+        some = [free[start : start + size] for start in range(0, len(free), size)]
+        batch = partial(_repair_batch, context, table, subject, journal, hashes or {}, asyncio.Lock())
         done += chain.from_iterable(await lanes.each(some, batch))
     return done
+
+
+def merged(findings: Sequence[Finding], done: Sequence[Finding]) -> list[Finding]:
+    """Return the findings with what became of them, and what was found beside them."""
+    outcome = {finding.identity: finding for finding in done}
+    return [outcome.pop(finding.identity, finding) for finding in findings] + list(outcome.values())
 
 
 def _by_shape(context: Context, findings: Iterable[Finding]) -> dict[tuple[str, ...], list[Finding]]:
@@ -56,9 +72,8 @@ def _by_shape(context: Context, findings: Iterable[Finding]) -> dict[tuple[str, 
         if missing := sorted(set(update) - set(guard)):
             raise ValueError(f"{finding.drift_class} of {finding.table} writes {missing} without having seen them")
         one = replace(finding, update=update, guard=guard, insert=insert or None)
-        shapes[finding.table, "update" if update else "insert", *sorted(update or insert), "of", *sorted(guard)].append(
-            one
-        )
+        kind = "update" if update else _INSERT
+        shapes[finding.table, kind, *sorted(update or insert), "of", *sorted(guard)].append(one)
     return {shape: sorted(group, key=lambda one: one.row_id or one.entity or "") for shape, group in shapes.items()}
 
 
@@ -83,7 +98,7 @@ def _apart(group: Sequence[Finding], key: str) -> tuple[list[Finding], list[Find
 async def _repair_batch(
     context: Context,
     table: AppTable,
-    key: str,
+    subject: Subject,
     journal: Journal,
     hashes: Hashes,
     turn: asyncio.Lock,
@@ -99,25 +114,50 @@ async def _repair_batch(
     free = [one for one in findings if one.identity not in forbidden]
     if not free:
         return blocked
-    batch = batch_of(table, key, free, [hashes.get(one.identity) for one in free] if hashes else ())
+    batch = batch_of(
+        table,
+        subject.row_key,
+        free,
+        [hashes.get(one.identity) for one in free] if hashes else (),
+        storage=subject.storage,
+    )
     numbers = await journal.intend(free, batch)
     async with turn:
         done = await batch_writer.write(context, batch)
     # What could not even be looked at stays intended: the next run settles it.
     await journal.settle({n: one for n, one in zip(numbers, done, strict=True) if one is not batch_writer.NOT_SEEN})
-    return blocked + [_told(finding, one) for finding, one in zip(free, done, strict=True)]
+    told = [_told(finding, one) for finding, one in zip(free, done, strict=True)]
+    inserted = [one for one in told if batch.is_insert and one.outcome is Outcome.REPAIRED]
+    return [*blocked, *told, *await duplicate_inserts.find(context, table, subject.row_key, inserted)]
 
 
-def batch_of(table: AppTable, key: str, findings: Sequence[Finding], hashes: Sequence[str | None] = ()) -> Batch:
-    """Findings of one shape as a batch."""
+def batch_of(
+    table: AppTable,
+    key: str,
+    findings: Sequence[Finding],
+    hashes: Sequence[str | None] = (),
+    *,
+    storage: Storage = _EXACT,
+) -> Batch:
+    """Return findings of one shape as a batch; `storage` says by how much its amounts may be rounded."""
+    written = _written(findings[0])
+    marks = {name for name in written if all(_is_mark(_written(one), name) for one in findings)}
     return Batch(
         table=table,
         key=key,
+        tolerances={name: amount for name in written if (amount := storage.tolerance_of(name))},
+        marks=MARKED_BY_APP | marks,
         ids=[one.row_id or "" for one in findings],
         after=[row_images.of(_written(one)) for one in findings],
         before=[row_images.of(one.guard) for one in findings] if findings[0].update else (),
         hashes=hashes,
     )
+
+
+def _is_mark(written: Mapping[str, Value], name: str) -> bool:
+    """Whether the column gets the time of the writing."""
+    value = written[name]
+    return isinstance(value, datetime) and value == written.get(WRITTEN_AT)
 
 
 def _written(finding: Finding) -> Mapping[str, Value]:

@@ -1,10 +1,8 @@
 """Images of rows: values as the text that PostgreSQL reads for their columns, and the SQL that holds a row against them.
 
-PostgreSQL compares, never Python: a value that went through JSON, a numeric of another scale or a time of another zone is then
-the same value, whatever the column's type.
+What guards a write is compared in PostgreSQL; what a write left behind is compared by `sweeper/same_value.py`.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -12,11 +10,10 @@ from decimal import Decimal
 from shared import pg_times
 from sweeper.app_schema import AppTable
 from sweeper.model import Value
+from sweeper.same_value import MODIFIER
 
 Image = Mapping[str, str | None]
 """Columns with their values as text; None is NULL."""
-
-_MODIFIER = re.compile(r"\([^)]*\)")
 
 
 def of(values: Mapping[str, Value]) -> dict[str, str | None]:
@@ -43,7 +40,7 @@ def array_sql(parameter: str, column_type: str) -> str:
 
     Without the type's modifier: a cast to varchar(5) would cut a word off in silence, where the column itself refuses it.
     """
-    base = _MODIFIER.sub("", column_type)
+    base = MODIFIER.sub("", column_type)
     return f"CAST(CAST(:{parameter} AS text[]) AS {'bpchar' if base == 'character' else base}[])"
 
 

@@ -17,6 +17,7 @@ from sweeper import (
     changed,
     column_fit,
     flapping,
+    insert_gate,
     observe,
     plan,
     recovery,
@@ -95,7 +96,7 @@ async def _sweep(one: Session) -> list[Finding]:
         this.reasons.append("nothing was compared: neither side has rows")
     if not (context.chain_was_asked or this.reasons):
         this.reasons.append("the chain could not be asked about what was found")
-    planned = plan.make(findings, settings=settings.sweep, compared=context.compared)
+    planned = plan.make(insert_gate.mark(context, findings), settings=settings.sweep, compared=context.compared)
     this.reasons.extend(planned.refused)
     to_write = planned.to_write if this.mode is Mode.REPAIR and not (this.reasons or this.failures) else ()
     if not to_write:
@@ -103,8 +104,7 @@ async def _sweep(one: Session) -> list[Finding]:
     context.say(f"repairing {len(to_write)} rows")
     done = await repair.repair(context, to_write, journal=Journal(context.chain, this.run_id))
     await sightings.over(context.chain, [finding for finding in done if finding.is_over])
-    outcome = {finding.identity: finding for finding in done}
-    return [outcome.get(finding.identity, finding) for finding in planned.findings]
+    return repair.merged(planned.findings, done)
 
 
 async def _survey(one: Session) -> tuple[dict[str, list[Finding]], bool]:

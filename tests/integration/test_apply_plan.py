@@ -120,15 +120,16 @@ async def test_a_row_that_holds_a_part_of_what_the_plan_sets_is_not_done(app: Ap
     assert (outcomes, notes) == ({row_id: "skipped_changed"}, [])
 
 
-async def test_what_is_done_is_compared_as_the_column_stores_it_and_an_edited_value_is_in_no_row(app: App) -> None:
+async def test_what_is_done_is_compared_by_value_and_an_edited_or_rounded_value_is_in_no_row(app: App) -> None:
     await app.connection.execute("ALTER TABLE loans ALTER remaining_balance TYPE numeric(12,2)")
     await app.read_schema()
-    rows = [await app.loan() for _ in range(3)]
-    findings = [await app.finding(row_id, remaining_balance=Decimal("1.2345678")) for row_id in rows]
-    first, second, third = changes(*findings)
+    rows = [await app.loan() for _ in range(4)]
+    findings = [await app.finding(row_id, remaining_balance=Decimal("1.2300000")) for row_id in rows[:3]]
+    findings.append(await app.finding(rows[3], remaining_balance=Decimal("1.2345678")))
+    first, second, third, rounded = changes(*findings)
     edited = second.model_copy(update={"set": {"remaining_balance": "much"}})
     strange = third.model_copy(update={"set": {"no_such_column": "x"}})
     await app.connection.execute("UPDATE loans SET remaining_balance = 1.23")
     mismatches = [found_as(one, "terms_mismatch") for one in findings]
-    outcomes, _ = await applied(app, [first, edited, strange], mismatches)
-    assert outcomes == {rows[1]: "skipped_changed", rows[2]: "skipped_changed"}
+    outcomes, _ = await applied(app, [first, edited, strange, rounded], mismatches)
+    assert outcomes == dict.fromkeys(rows[1:], "skipped_changed")

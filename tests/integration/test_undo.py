@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy import text
 
 from deploy import stack
 from shared import errors
-from sweeper import records, recovery, session, undo
+from sweeper import batches, records, recovery, session, undo
 from sweeper.journal import Journal
 from sweeper.model import Both, Finding, Outcome
 from sweeper.report import ExitCode, Extent, Mode
@@ -217,3 +218,38 @@ async def test_a_run_is_found_by_a_beginning_that_is_its_own(app: App) -> None:
         await connection.execute(text(statement), {"twin": twin})
     with pytest.raises(errors.RunUnknown, match="several runs"):
         await records.find(app.own, str(first)[:8])
+
+
+async def test_an_undo_that_the_application_drops_or_changes_is_a_failure(app: App) -> None:
+    rows = sorted([await app.loan(user_wallet=word) for word in ("dropped", "changed", "free")])
+    run_id = await repaired(app, *rows, status="completed")
+    await app.connection.execute("""
+CREATE FUNCTION act() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  IF NEW.user_wallet = 'dropped' THEN RETURN NULL; END IF;
+  IF NEW.user_wallet = 'changed' THEN NEW.status = 'odd'; END IF; RETURN NEW; END $$;
+CREATE TRIGGER act BEFORE UPDATE ON loans FOR EACH ROW EXECUTE FUNCTION act()""")
+    before = await app.texts()
+    findings, _, code = await taken_back_with_code(app, run_id)
+    told = {
+        (await app.row(one.row_id or ""))["user_wallet"]: (one.outcome.value, one.evidence.get("reason"))
+        for one in findings
+    }
+    assert told["free"] == ("repaired", None)
+    assert told["dropped"] == ("failed", batches.DROPPED)
+    assert told["changed"][0] == "failed"
+    assert "changed column status to odd" in (told["changed"][1] or "")
+    assert code is ExitCode.DRIFT
+    assert sum(one != other for one, other in zip(before, await app.texts(), strict=True)) == 1
+
+
+async def test_an_undo_puts_back_what_a_real_or_a_char_held(app: App) -> None:
+    await app.connection.execute(
+        "ALTER TABLE loans ALTER remaining_balance TYPE real, ALTER reservation_id TYPE char(9)"
+    )
+    await app.read_schema()
+    row_id = await app.loan(remaining_balance=0.1, reservation_id="x")
+    before = await app.texts()
+    run_id = await repaired(app, row_id, remaining_balance=Decimal("2.5"), reservation_id="y")
+    findings, _ = await taken_back(app, run_id)
+    assert [one.outcome for one in findings] == [Outcome.REPAIRED]
+    assert await app.texts() == before

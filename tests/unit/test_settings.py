@@ -36,6 +36,10 @@ NAMED = [
     ("SWEEP__MAX_DRIFT_RATIO", "0.25", "sweep.max_drift_ratio", Decimal("0.25")),
     ("SWEEP__POLICY__MISSING_ROW", "repair", "sweep.policy", {"missing_row": Policy.REPAIR}),
     ("SWEEP__TABLE_POLICY__LOANS", "report", "sweep.table_policy", {"loans": Policy.REPORT}),
+    (
+        "SWEEP__INSERT_WITHOUT_UNIQUE_KEY", "liquidity_positions, LOANS",
+        "sweep.insert_without_unique_key", ("liquidity_positions", "loans"),
+    ),
     ("METRICS__PORT", "9464", "metrics.port", 9464),
     ("METRICS__TEXTFILE", "/var/lib/x.prom", "metrics.textfile", Path("/var/lib/x.prom")),
     ("METRICS__PUSHGATEWAY_URL", "http://push:9091", "metrics.pushgateway_url", "http://push:9091"),

@@ -10,7 +10,7 @@ from shared import errors
 from shared.settings import Policy, Sweep
 from sweeper import classes, plan
 from sweeper.context import Compared
-from sweeper.model import Answer, Finding, Outcome
+from sweeper.model import NEEDS_SETTING, Answer, Finding, Outcome
 
 REPAIR, PROPOSE, REPORT = Policy.REPAIR, Policy.PROPOSE, Policy.REPORT
 TABLES = ("loans", "vendors")
@@ -118,6 +118,10 @@ class TestClasses:
         with pytest.raises(errors.SettingError, match="CHAINTRUE_SWEEP__TABLE_POLICY__LOAN: ") as raised:
             classes.check_settings(Sweep(table_policy={"loan": REPORT}), tables=TABLES)
         assert raised.value.cure == "one of loans, vendors"
+        classes.check_settings(Sweep(insert_without_unique_key="LOANS, vendors"), tables=TABLES)
+        with pytest.raises(errors.SettingError, match="INSERT_WITHOUT_UNIQUE_KEY: there is no table 'loan'") as raised:
+            classes.check_settings(Sweep(insert_without_unique_key=("loans", "loan")), tables=TABLES)
+        assert raised.value.cure == "one of loans, vendors"
 
 
 class TestDecision:
@@ -129,6 +133,17 @@ class TestDecision:
         one = finding(answer=Answer.UNKNOWN)
         assert decided(one, policy={"stale_status": policy}) == (policy, Outcome.UNKNOWN)
         assert planned(one, policy={"stale_status": policy}).to_write == ()
+
+    @pytest.mark.parametrize("policy", list(Policy))
+    def test_an_insert_that_needs_a_setting_is_proposed_and_never_written(self, policy: Policy) -> None:
+        one = finding(update={}, insert={"loan_id": "1"}, row_id=None, drift_class="missing_row")
+        one = one.with_evidence(**{NEEDS_SETTING: "X", "reason": "no unique index"})
+        policies: dict[str, Any] = {"policy": {"missing_row": policy}}
+        is_report = policy is REPORT
+        assert decided(one, **policies) == ((REPORT, Outcome.REPORTED) if is_report else (PROPOSE, Outcome.PROPOSED))
+        assert planned(one, **policies).to_write == ()
+        assert planned(one, max_repairs=0, **policies).refused == ()
+        assert plan.review([one], settings=Sweep(**policies)).to_write == ()
 
     @pytest.mark.parametrize("answer", [Answer.CONFIRMED, Answer.ABSENT, None])
     def test_proofs_of_both_kinds_and_events_themselves_allow_a_repair(self, answer: Answer | None) -> None:
