@@ -52,6 +52,8 @@ WHERE one.indrelid = to_regclass(:table) AND one.indisunique AND one.indisvalid 
 ORDER BY one.indexrelid
 """)
 
+_HAS_RULES = text("SELECT relhasrules FROM pg_class WHERE oid = to_regclass(:table)")
+
 # Such a trigger may fill what an insert leaves out.
 _FILLS_ROWS = text("""
 SELECT EXISTS (SELECT FROM pg_trigger AS one WHERE one.tgrelid = to_regclass(:table) AND NOT one.tgisinternal
@@ -87,6 +89,7 @@ class AppTable:
     not_null      columns that take no NULL
     must_be_set   those of them without a default, which an insert has to set
     fills_rows    whether a trigger may fill columns of a row before it is inserted
+    has_rules     whether rules (CREATE RULE) may rewrite what is written to it
     """
 
     name: str
@@ -100,6 +103,7 @@ class AppTable:
     not_null: frozenset[str] = frozenset()
     must_be_set: frozenset[str] = frozenset()
     fills_rows: bool = False
+    has_rules: bool = False
 
     def has(self, column: str) -> bool:
         return column in self.types
@@ -129,6 +133,7 @@ async def read_table(connection: AsyncConnection, name: str) -> AppTable | None:
         not_null=frozenset(row.name for row in columns if row.not_null),
         must_be_set=frozenset(row.name for row in columns if row.not_null and not row.has_default),
         fills_rows=(await connection.execute(_FILLS_ROWS, {"table": name})).scalar_one(),
+        has_rules=(await connection.execute(_HAS_RULES, {"table": name})).scalar_one(),
     )
 
 

@@ -1,10 +1,9 @@
-"""The SQL of a batch: lock, update, insert, and read its rows. Values go as arrays of texts, cast to the live column types."""
+"""The SQL of a batch: update, insert, and read its rows. Values go as arrays of texts, cast to the live column types."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeper import row_images
-from sweeper.app_schema import AppTable
 from sweeper.batch import Batch
 
 ID = "id"
@@ -12,30 +11,36 @@ IMMEDIATE = "SET CONSTRAINTS ALL IMMEDIATE"
 """Deferred constraints and triggers act now: what they do is seen before the commit, and what they refuse fails here."""
 
 
-def lock(batch: Batch, *, past_locked: bool) -> str:
-    """Lock the rows in the order of their ids; gives the place of each, and whether it is as the update relies on.
+def update(batch: Batch, *, past_locked: bool) -> str:
+    """Lock the rows in the order of their ids, and write what stands as it was; gives the places of those.
 
     `past_locked`: rows that another transaction holds are passed over, not waited for.
     """
-    ids, table = row_images.array_sql(ID, batch.table.types[ID]), batch.table
+    table, ids = batch.table, row_images.array_sql(ID, batch.table.types[ID])
+    new, names = row_images.unnest_sql(table, batch.written, prefix="new")
+    return f"""
+WITH want AS MATERIALIZED ({_locked(batch, new, names, past_locked=past_locked)}),
+written AS (
+  UPDATE {table.name} AS live SET {_sets(batch)} FROM want
+  WHERE live.id = want.id AND live.id = ANY({ids}) AND {_stands(batch)}
+)
+SELECT array_agg(place ORDER BY place) FROM want WHERE stands"""
+
+
+def lock(batch: Batch, *, past_locked: bool) -> str:
+    """The first half of `update`, for a table with rules: PostgreSQL knows no rules within WITH."""
+    return f"SELECT array_agg(place ORDER BY place) FROM ({_locked(batch, [], [], past_locked=past_locked)}) AS want WHERE stands"
+
+
+def update_by_rule(batch: Batch) -> str:
+    """The second half, of rows that are locked. Without RETURNING, which PostgreSQL refuses where the table has a rule."""
+    table, ids = batch.table, row_images.array_sql(ID, batch.table.types[ID])
+    new, new_names = row_images.unnest_sql(table, batch.written, prefix="new")
     arrays, names = _before(batch)
     return f"""
-SELECT want.place, CAST(live.id AS text) AS row_id, ({_stands(table, batch)}) IS TRUE AS stands
-FROM unnest({arrays}) WITH ORDINALITY AS want ({names}, place)
-JOIN {table.name} AS live ON live.id = want.id WHERE live.id = ANY({ids})
-ORDER BY live.id FOR NO KEY UPDATE OF live{" SKIP LOCKED" if past_locked else ""}"""
-
-
-def update(batch: Batch) -> str:
-    """Write what still stands as it was. Without RETURNING, which PostgreSQL refuses where the table has a rule."""
-    table, ids = batch.table, row_images.array_sql(ID, batch.table.types[ID])
-    before, names = _before(batch)
-    new, new_names = row_images.unnest_sql(table, batch.written, prefix="new")
-    sets = ", ".join(f"{row_images.quoted(name)} = want.new_{number}" for number, name in enumerate(batch.written))
-    return f"""
-UPDATE {table.name} AS live SET {sets}
-FROM unnest({", ".join([before, *new])}) AS want ({", ".join([names, *new_names])})
-WHERE live.id = want.id AND live.id = ANY({ids}) AND {_stands(table, batch)}"""
+UPDATE {table.name} AS live SET {_sets(batch)}
+FROM unnest({", ".join([*arrays, *new])}) AS want ({", ".join([*names, *new_names])})
+WHERE live.id = want.id AND live.id = ANY({ids}) AND {_stands(batch)}"""
 
 
 def insert(batch: Batch) -> str:
@@ -94,17 +99,31 @@ def read_parameters(batch: Batch) -> Mapping[str, Any]:
     return {"key": batch.keys} if batch.is_insert else {ID: list(batch.ids)}
 
 
-def _before(batch: Batch) -> tuple[str, str]:
+def _locked(batch: Batch, new: Sequence[str], new_names: Sequence[str], *, past_locked: bool) -> str:
+    """The rows of the batch, locked, and whether each is as the update relies on."""
+    arrays, names = _before(batch)
+    return f"""
+  SELECT want.*, ({_stands(batch)}) AS stands
+  FROM unnest({", ".join([*arrays, *new])}) WITH ORDINALITY AS want ({", ".join([*names, *new_names])}, place)
+  JOIN {batch.table.name} AS live ON live.id = want.id WHERE live.id = ANY({arrays[0]})
+  ORDER BY live.id FOR NO KEY UPDATE OF live{" SKIP LOCKED" if past_locked else ""}
+"""
+
+
+def _sets(batch: Batch) -> str:
+    return ", ".join(f"{row_images.quoted(name)} = want.new_{number}" for number, name in enumerate(batch.written))
+
+
+def _before(batch: Batch) -> tuple[list[str], list[str]]:
     """The arrays that say what the rows have to be, and the names of their elements."""
     old, names = row_images.unnest_sql(batch.table, batch.relied_on, prefix="old")
-    arrays = [row_images.array_sql(ID, batch.table.types[ID]), "CAST(:hash AS text[])", *old]
-    return ", ".join(arrays), ", ".join([ID, "hash", *names])
+    return [row_images.array_sql(ID, batch.table.types[ID]), "CAST(:hash AS text[])", *old], [ID, "hash", *names]
 
 
-def _stands(table: AppTable, batch: Batch) -> str:
+def _stands(batch: Batch) -> str:
     """Whether the row holds its before image, as its columns store it, and has the hash that the batch asks for."""
     same = [
-        f"live.{row_images.quoted(name)} IS NOT DISTINCT FROM CAST(want.old_{number} AS {table.types[name]})"
+        f"live.{row_images.quoted(name)} IS NOT DISTINCT FROM CAST(want.old_{number} AS {batch.table.types[name]})"
         for number, name in enumerate(batch.relied_on)
     ]
     return " AND ".join([*same, f"(want.hash IS NULL OR want.hash = {row_images.hash_sql('live')})"])

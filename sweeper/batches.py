@@ -89,13 +89,15 @@ def _seen(batch: Batch, place: int, row: _Row) -> Seen:
 
 
 async def _update(connection: AsyncConnection, batch: Batch, past_locked: bool) -> Written:
-    statement = text(batch_sql.lock(batch, past_locked=past_locked))
-    locked = await connection.execute(statement, batch_sql.before_parameters(batch))
-    standing = sorted(row.place for row in locked if row.stands)
+    by_rule = batch.table.has_rules
+    statement = text((batch_sql.lock if by_rule else batch_sql.update)(batch, past_locked=past_locked))
+    parameters = batch_sql.before_parameters(batch) if by_rule else batch_sql.parameters(batch)
+    standing: list[int] = (await connection.execute(statement, parameters)).scalar_one() or []
     if not standing:
         return Written()
     part = batch if len(standing) == len(batch) else batch.part([place - 1 for place in standing])
-    await connection.execute(text(batch_sql.update(part)), batch_sql.parameters(part))
+    if by_rule:
+        await connection.execute(text(batch_sql.update_by_rule(part)), batch_sql.parameters(part))
     await connection.execute(text(batch_sql.IMMEDIATE))
     rows = await _read(connection, part, part.written)
     seen, dropped, reasons = dict[int, Seen](), set[int](), dict[int, str]()
