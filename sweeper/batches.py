@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import errors, transient
-from sweeper import app_access, batch_sql, insert_locks
+from sweeper import app_access, batch_sql, insert_locks, long_values
 from sweeper.batch import Batch
 from sweeper.row_images import Image
 
@@ -22,7 +22,8 @@ __all__ = ["Altered", "Batch", "Seen", "Written", "look", "write"]
 _BY = "a trigger or rule"
 DROPPED = f"the application's database dropped the write without an error: {_BY}"
 REMOVED = f"the application's database removed the row after the write: {_BY}"
-_SHOWN = 60
+_SHOWN = 100
+"""Bytes of a value that a reason quotes whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +157,7 @@ def _own(rows: Sequence[_Row], row_id: str | None) -> _Row | None:
 def _changed(columns: Iterable[str], stored: Image) -> str:
     name = min(columns)
     value = stored[name]
-    shown = (
-        "NULL" if value is None else value if len(value) <= _SHOWN else f"{value[:_SHOWN]}… ({len(value)} characters)"
-    )
+    shown = "NULL" if value is None else long_values.shortened(value, longest=_SHOWN)
     return f"the application's database changed column {name} to {shown}: {_BY}"
 
 

@@ -274,3 +274,68 @@ async def test_a_read_only_database_is_not_written_to(
         assert again.code == 0, again.stdout
         assert {one["outcome"] for one in again.json["findings"]} == {"repaired"}
         await app_role.run(postgres.admin_url, f"DROP ROLE {role}")
+
+
+DROPS = """
+CREATE FUNCTION nope() RETURNS trigger LANGUAGE plpgsql AS
+  'BEGIN IF NEW.status IS DISTINCT FROM OLD.status THEN RETURN NULL; END IF; RETURN NEW; END';
+CREATE TRIGGER nope BEFORE UPDATE ON loans FOR EACH ROW EXECUTE FUNCTION nope();
+"""
+DROPS_BY_RULE = "CREATE RULE nope AS ON UPDATE TO loans WHERE NEW.status <> OLD.status DO INSTEAD NOTHING;"
+TAKES_BACK = """
+CREATE FUNCTION nope() RETURNS trigger LANGUAGE plpgsql AS
+  'BEGIN UPDATE loans SET status = OLD.status WHERE id = NEW.id AND OLD.status = ''pending''; RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER nope AFTER UPDATE OF status ON loans DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+  WHEN (NEW.status <> OLD.status AND OLD.status = 'pending') EXECUTE FUNCTION nope();
+"""
+REASONS = {
+    DROPS: "the application's database dropped the write without an error: a trigger or rule",
+    DROPS_BY_RULE: "the application's database dropped the write without an error: a trigger or rule",
+    TAKES_BACK: "the application's database changed column status to pending: a trigger or rule",
+}
+
+
+@pytest.mark.parametrize("hindrance", REASONS, ids=["trigger", "rule", "deferred trigger"])
+async def test_a_write_that_the_application_drops_or_takes_back_is_failed_in_each_run(
+    mirror: World, postgres: stack.Databases, hindrance: str
+) -> None:
+    async with application(mirror, postgres, DRIFT, hindrance) as world:
+        for turn in range(4):
+            ended = await world.run("sweep", "--repair", "--json", CHAINTRUE_SWEEP__FLAP_LIMIT="2")
+            assert ended.code == 2, ended.stderr
+            found = findings(ended)
+            for number in (1, 2, 3):
+                one = found[f"loan:{number}"]
+                assert (one["outcome"], one["evidence"]["reason"]) == ("failed", REASONS[hindrance])
+                assert "flapping" not in one["evidence"]
+            assert (ended.json["repaired"], ended.json["skipped_changed"]) == (int(turn == 0), 0)
+        held = await loans(world)
+        assert {held[number]["status"] for number in ("1", "2", "3")} == {"pending"}
+        assert {held[number]["completed_at"] for number in ("1", "2", "3")} == {None}
+
+
+async def test_a_table_without_a_unique_key_gets_no_row_unless_the_setting_names_it(
+    mirror: World, postgres: stack.Databases, tmp_path: Path
+) -> None:
+    setting, path = "CHAINTRUE_SWEEP__INSERT_WITHOUT_UNIQUE_KEY", str(tmp_path / "plan.json")
+    allowed = {
+        "CHAINTRUE_SWEEP__TABLE_POLICY__LIQUIDITY_POSITIONS": "repair",
+        "CHAINTRUE_SWEEP__POLICY__MISSING_ROW": "repair",
+    }
+    largest = "SELECT id FROM liquidity_positions ORDER BY deposited_amount DESC LIMIT 1"
+    gone = f"DELETE FROM liquidity_positions WHERE id = ({largest})"
+    async with application(mirror, postgres, gone) as world:
+        before = await world.dump()
+        for command in (("sweep",), ("sweep", "--repair", "--plan", path), ("apply", path)):
+            ended = await world.run(*command, "--json", **allowed)
+            assert ended.code == 2, (command, ended.stderr)
+            (one,) = ended.json["findings"]
+            assert (one["class"], one["table"], one["outcome"]) == ("missing_row", "liquidity_positions", "proposed")
+            assert setting in one["evidence"]["reason"]
+        assert await world.dump() == before
+        wrong = await world.run("sweep", "--json", **allowed, **{setting: "liquidity_position"})
+        assert wrong.code == 1
+        assert f"{setting}: there is no table 'liquidity_position'" in wrong.stderr
+        ended = await world.run("apply", path, "--json", **allowed, **{setting: "liquidity_positions"})
+        assert (ended.code, ended.json["repaired"]) == (0, 1), ended.stdout
+        assert (await world.run("sweep", "--strict", "--json", **allowed)).json["findings"] == []
