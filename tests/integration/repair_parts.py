@@ -78,9 +78,10 @@ def _subjects() -> dict[str, Subject]:
 
 @dataclass
 class App:
-    """Both databases; `connection` is the application's own writer."""
+    """Both databases and their addresses; `connection` is the application's own writer."""
 
     url: str
+    own_url: str
     connection: asyncpg.Connection
     own: AsyncEngine
     app: AsyncEngine
@@ -147,7 +148,7 @@ class App:
 
     async def journal(self, run_id: uuid.UUID) -> list[dict[str, Any]]:
         """The changes of a run, as recorded."""
-        connection = await asyncpg.connect(self.own.url.render_as_string(hide_password=False).replace("+asyncpg", ""))
+        connection = await asyncpg.connect(self.own_url)
         try:
             query = "SELECT * FROM recon.changes WHERE run_id = $1 ORDER BY number"
             return [dict(row) for row in await connection.fetch(query, run_id)]
@@ -204,7 +205,7 @@ async def opened(postgres: stack.Databases) -> AsyncIterator[App]:
             now=NOW,
             subjects=_subjects(),
         )
-        world = App(app_url, connection, own, app, context)
+        world = App(app_url, own_url, connection, own, app, context)
         await world.read_schema()
         try:
             yield world

@@ -151,7 +151,7 @@ async def test_whoever_declares_a_run_over_sees_all_of_its_intents(app: App) -> 
     finding = await app.finding(row_id, status="completed")
     batch = repair.batch_of(app.context.tables["loans"], "loan_id", [finding])
     old = await app.begin()
-    own = await asyncpg.connect(app.own.url.render_as_string(hide_password=False).replace("+asyncpg", ""))
+    own = await asyncpg.connect(app.own_url)
     try:
         taking = own.transaction()
         await taking.start()
