@@ -60,27 +60,54 @@ def stream(config: Path | None, as_json: bool, only: str | None) -> int:
 @click.command(short_help="Read a range of ledgers anew, through the log.")
 @options.config
 @options.as_json
-@click.option("--from", "first", type=click.IntRange(min=1), required=True, help="The first ledger.")
-@click.option("--to", "last", type=click.IntRange(min=1), required=True, help="The last ledger.")
-def backfill(config: Path | None, as_json: bool, first: int, last: int) -> int:
+@click.option("--from", "first", type=click.IntRange(min=1), help="The first ledger.")
+@click.option("--to", "last", type=click.IntRange(min=1), help="The last ledger.")
+@click.option(
+    "--withdraw-gap", is_flag=True, help="Take back gaps that end beyond the newest ledger of all nodes, instead."
+)
+def backfill(config: Path | None, as_json: bool, first: int | None, last: int | None, withdraw_gap: bool) -> int:
     """Read the ledgers from RPC once more, write them to the log, and wait until a running stream has applied them.
 
     What the tables know already is not changed by it; what they missed is folded in.
+
+    With --withdraw-gap no range is given. A gap that claims more ledgers than the chain has keeps the stream from going on. It is
+    withdrawn in the log, and a running indexer resumes before it within a minute.
     """
     from deploy import terminal
     from deploy.commands import backfill as command
 
-    async def work(_: asyncio.Event) -> int:
+    if withdraw_gap and (first or last):
+        raise click.UsageError("--withdraw-gap takes neither --from nor --to")
+    if not withdraw_gap and (first is None or last is None):
+        raise click.UsageError("name a range by --from and --to, or --withdraw-gap")
+
+    async def fill(begin: int, end: int) -> int:
         settings = options.load(config, *command.REQUIRED)
-        with terminal.progress("ledgers", first=first, last=last) as told:
-            done = await command.run(settings, first=first, last=last, on_progress=told)
+        with terminal.progress("ledgers", first=begin, last=end) as told:
+            done = await command.run(settings, first=begin, last=end, on_progress=told)
         if as_json:
             terminal.show_json(done)
         else:
-            terminal.out().print(f"The ledgers {first} to {last} were read: {done['events']} events are in the tables.")
+            terminal.out().print(f"The ledgers {begin} to {end} were read: {done['events']} events are in the tables.")
         return 0
 
-    return running.run(work)
+    async def withdraw() -> int:
+        done = await command.withdraw(options.load(config, *command.REQUIRED))
+        if as_json:
+            terminal.show_json(done)
+            return 0
+        for gap in done["withdrawn"]:
+            terminal.out().print(f"The gap from ledger {gap['from_ledger']} to {gap['to_ledger']} is withdrawn.")
+        if not done["withdrawn"]:
+            terminal.out().print("No gap ends beyond the newest ledger of the nodes.")
+        else:
+            terminal.out().print(f"The stream goes on behind ledger {done['behind_ledger']}.")
+        return 0
+
+    if first is None or last is None:
+        return running.run(lambda _: withdraw())
+    begin, end = first, last
+    return running.run(lambda _: fill(begin, end))
 
 
 @click.command(short_help="Rebuild the tables from the log and compare.", epilog=_REPLAY_CODES)
@@ -125,7 +152,8 @@ def status(config: Path | None, as_json: bool, wait_ledger: int | None, timeout:
     """How far the tables are, what they lack, how the last sweeps ended. Exit codes: 0 healthy, 2 degraded or timed out.
 
     Degraded: nothing indexed yet; RPC silent, or no longer holding what comes next; more than 24 ledgers or 120 s behind it;
-    an open gap, other than the one before the stream's start; events that could not be decoded. With --wait-ledger the exit
+    an open gap, other than the one before the stream's start; events that could not be decoded; observations that wait for
+    more than 24 ledgers while none is made. With --wait-ledger the exit
     code says only whether the ledger was reached in time. Why it is degraded is told on stderr with --json.
     """
     import migrations

@@ -11,8 +11,9 @@
     ├── TopicInvalid         the topic is missing, or not as `migrate` would make it
     ├── RpcError             everything that goes wrong with a Stellar RPC node
     │   ├── RpcUnavailable   no configured node gave an answer (retryable)
+    │   │   └── RpcContradiction  an answer cannot be of the chain that was seen before (retryable)
     │   ├── RpcMalformed     an answer that is not what the method promises (retryable, elsewhere)
-    │   ├── RpcRefused       the node refused the request itself: a bug, or a foreign cursor
+    │   ├── RpcRefused       the nodes refuse the request: a key, a path, a limit or a method of theirs
     │   ├── LedgerOutOfRange the node does not hold the ledger asked for
     │   ├── WrongNetwork     the node serves another network, or is too old
     │   └── ChainReset       the network of that name began anew
@@ -27,7 +28,7 @@
     └── RunUnknown           no stored run, or no report of one, is what was asked for
 
 An error's docstring is its message when none is given. `retryable` says whether the same call may succeed later: loops decide
-by the type alone.
+by the type alone. The running stream outlasts more than that: see `streams.waiting`.
 """
 
 import inspect
@@ -97,6 +98,10 @@ class RpcUnavailable(RpcError):
     """No configured Stellar RPC node gave an answer."""
 
     retryable = True
+
+
+class RpcContradiction(RpcUnavailable):
+    """An answer of a Stellar RPC node cannot be of the chain that was seen before."""
 
 
 class RpcMalformed(RpcError):

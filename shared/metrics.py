@@ -103,6 +103,11 @@ gap_ledgers = Gauge(
     "Ledgers in gaps that are not closed; NaN where nobody looked: only `chaintrue stream` does.",
     registry=registry,
 )
+observations_waiting = Gauge(
+    "chaintrue_observations_waiting",
+    "Ledger entries that the tables ask for and that were not observed yet, 1000 at most; NaN where nobody looked.",
+    registry=registry,
+)
 events_applied_total = Counter("chaintrue_events_applied_total", "Events applied to the tables.", registry=registry)
 undecodable_events_total = Counter(
     "chaintrue_undecodable_events_total", "Events that were stored but could not be decoded.", registry=registry
@@ -139,7 +144,7 @@ indexer_active = Gauge("chaintrue_indexer_active", "1 while this process indexes
 UNKNOWN_AT_FIRST = (
     *(drift_age_seconds, sweep_duration_seconds, sweep_canary_found),
     *(sweep_last_success_timestamp_seconds, sweep_last_full_success_timestamp_seconds),
-    *(watermark_ledger, chain_lag_seconds, gap_ledgers, retention_margin_ledgers),
+    *(watermark_ledger, chain_lag_seconds, gap_ledgers, retention_margin_ledgers, observations_waiting),
     *(sweep_lag_ledgers, sweep_lag_seconds, sweep_tip_age_seconds),
 )
 for _unknown in UNKNOWN_AT_FIRST:

@@ -5,17 +5,23 @@ ledgers, the first of them (`chain.anchors`), and one that the node ought to hol
 times tells the rest: no ledger behind ours may have closed before it.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import chain_tables as tables
 from shared import coverage_store, errors, position, same_log
 from shared.rpc.answers import EventPage, Health
+from shared.rpc.tip import Close, contradict
 from streams.log_reader import Beginning
 
+log = structlog.get_logger()
+
+PAUSE_SECONDS = 2.0
 EDGE_LEDGERS = 64
 """So close to the oldest ledger an event may be gone before it is asked for."""
 _CURE = "the ledgers of before are gone: name a new CHAINTRUE_KAFKA__TOPIC and an empty database, and index anew"
@@ -43,7 +49,16 @@ async def check_log(engine: AsyncEngine, beginning: Beginning | None, *, scope: 
 
 
 async def check_chain(engine: AsyncEngine, source: Source, *, scope: str) -> None:
-    """Raise ChainReset where the nodes no longer hold the chain that the tables tell of."""
+    """Raise ChainReset where the nodes no longer hold the chain that the tables tell of, in two looks, some seconds apart."""
+    try:
+        await _look(engine, source, scope=scope)
+    except errors.ChainReset as error:
+        log.warning("the nodes seem to hold another chain; looking once more", error=str(error.args[0]))
+        await asyncio.sleep(PAUSE_SECONDS)
+        await _look(engine, source, scope=scope)
+
+
+async def _look(engine: AsyncEngine, source: Source, *, scope: str) -> None:
     held = await source.health(fenced=False)
     columns = tables.anchors.c
     first, last = position.end_of(held.oldest_ledger + EDGE_LEDGERS), position.end_of(held.latest_ledger)
@@ -75,11 +90,12 @@ def contradiction(held: Health, *, origin: int, tip: tuple[int, int] | None) -> 
             "ledger numbers began anew"
         )
     ledger, closed_at = tip
-    known = f"ledger {ledger}, which closed at {closed_at}"
-    if ledger >= held.oldest_ledger and closed_at < held.oldest_close_time:
-        return f"{held.node} says that ledger {held.oldest_ledger} closed at {held.oldest_close_time}: after {known}"
-    if ledger > held.latest_ledger and closed_at < held.latest_close_time:
-        return f"{held.node} says that ledger {held.latest_ledger} closed at {held.latest_close_time}: after {known}"
+    for told in (Close(held.oldest_ledger, held.oldest_close_time), Close(held.latest_ledger, held.latest_close_time)):
+        if contradict(told, Close(*tip)):
+            return (
+                f"{held.node} says that ledger {told.ledger} closed at {told.closed_at}; ledger {ledger} closed at {closed_at}: "
+                "no chain has both"
+            )
     return None
 
 

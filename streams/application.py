@@ -47,6 +47,10 @@ class Application(Protocol):
         """The ledger keys (base64) to observe next, at most `limit`, oldest wish first; [] when nothing is wanted."""
         ...
 
+    async def waiting(self, connection: AsyncConnection, *, limit: int) -> dict[str, str]:
+        """Return the oldest wishes, at most `limit`, that nothing answered yet: by ledger key the position of the asking fact."""
+        ...
+
     async def unseen(
         self, connection: AsyncConnection, *, since: str, contracts: Sequence[str], after: str | None, limit: int
     ) -> "Unseen":

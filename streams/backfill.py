@@ -48,7 +48,7 @@ async def run(
             f"--from {first} --to {last}: RPC holds the ledgers {held.oldest_ledger} to {held.latest_ledger}",
             cure="name a range within these; what lies before them is superseded by the state of now, by the stream itself",
         )
-    scope = await _scope(settings, application)
+    scope = await recorded_scope(settings, application)
     events = 0
     async with kafka.writer(settings.kafka) as writer:
         behind, end = position.end_of(first - 1), position.end_of(last)
@@ -67,7 +67,7 @@ async def run(
     return Filled(from_ledger=first, to_ledger=last, events=events)
 
 
-async def _scope(settings: EngineSettings, application: Application) -> Scope:
+async def recorded_scope(settings: EngineSettings, application: Application) -> Scope:
     """The scope as its log knows it; raises SettingError where it has not begun, or knows other contracts."""
     network = settings.network.passphrase or ""
     begun = await log_reader.beginnings(settings.kafka, network=network, partitions=await topic.verify(settings.kafka))

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import applied, coverage, coverage_store, errors, frames, position, transient
 from shared.rpc.answers import EventPage, Health, Reach
+from streams import second_look, waiting
 from streams.indexer import FrameSink, Scope
 from streams.reread import Rereader
 from streams.scanner import EventSource, Scanner
@@ -28,12 +29,13 @@ PAUSE_SECONDS = 0.2
 """Between two requests: five pages a second at most, of which the live stream needs one."""
 POLL_SECONDS = 2.0
 TROUBLE_SECONDS = 5.0
+LONGEST_TROUBLE_SECONDS = 60.0
 APPLY_SECONDS = 60.0
 
 
 class Source(EventSource, Protocol):
     async def health(self) -> Health: ...
-    async def reach(self) -> Reach: ...
+    async def reach(self, *, anew: bool = False) -> Reach: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,20 +103,22 @@ class Filler:
         self._waited_for: tuple[str, ...] = ()
 
     async def run(self) -> None:
+        trouble = waiting.Waiting(
+            "a gap cannot be filled now; trying on", first=TROUBLE_SECONDS, longest=LONGEST_TROUBLE_SECONDS
+        )
         while True:
             try:
                 busy = await self.step()
             except errors.RpcError as error:
-                if not error.retryable and not isinstance(error, errors.LedgerOutOfRange):
+                if not waiting.is_waited_for(error):
                     raise
-                log.warning("a gap cannot be filled now; trying on", error=str(error))
-                await asyncio.sleep(TROUBLE_SECONDS)
+                await trouble.pause(error)
             except (DBAPIError, OSError, TimeoutError) as error:
                 if not transient.is_transient(error):
                     raise
-                log.warning("a gap cannot be filled now; trying on", error=transient.words(error))
-                await asyncio.sleep(TROUBLE_SECONDS)
+                await trouble.pause(transient.words(error))
             else:
+                trouble.over()
                 await asyncio.sleep(self._pause_seconds if busy else self._poll_seconds)
 
     async def step(self) -> bool:
@@ -147,7 +151,7 @@ class Filler:
         since = max(hole.range.through for hole in lost)
         contracts = tuple(dict.fromkeys(contract for hole in lost for contract in hole.contracts))
         ledger = await self._rereader.step(since=since, contracts=contracts)
-        if ledger is None:
+        if ledger is None or not await is_lost(lost, self._source):
             return True
         closed = [
             frames.Closed(
@@ -163,6 +167,13 @@ class Filler:
         await write(closed, self._sink, self._scope, self._engine)
         log.info("gaps are superseded by the state that was read", gaps=len(closed), ledger=ledger)
         return True
+
+
+async def is_lost(holes: Sequence[Hole], source: second_look.Source) -> bool:
+    """Whether two more looks at every node find that none holds any of it: what is closed is not read any more."""
+    reach = await second_look.reach(source)
+    _, held = parts(holes, oldest=reach.oldest_ledger)
+    return not held and not reach.silent
 
 
 async def open_holes(engine: AsyncEngine, *, scope: str) -> list[Hole]:

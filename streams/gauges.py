@@ -1,4 +1,4 @@
-"""What the tables know, as metrics: watermark, lag and gaps; and which RPC nodes are trusted."""
+"""What the tables know, as metrics: watermark, lag, gaps, waiting observations; and which RPC nodes are trusted."""
 
 import asyncio
 import math
@@ -11,20 +11,27 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import coverage_store, metrics, transient
 from shared.rpc import NodeState
+from streams.application import Application
 
 log = structlog.get_logger()
 
 PERIOD_SECONDS = 5.0
+MAX_WAITING = 1_000
+"""The gauge of waiting observations counts up to this: beyond it only that there are many matters."""
 
 
-async def watch(engine: AsyncEngine, *, scopes: Sequence[str], nodes: Callable[[], Iterable[NodeState]]) -> None:
+async def watch(
+    engine: AsyncEngine, *, applications: Sequence[Application], nodes: Callable[[], Iterable[NodeState]]
+) -> None:
     """Read them every few seconds, until cancelled. `nodes` tells of the RPC nodes that this process asks."""
     while True:
         for node in nodes():
             metrics.rpc_node_trusted.labels(node.url_shown).set(math.nan if node.trusted is None else node.trusted)
         try:
             async with engine.connect() as connection:
-                await refresh(connection, scopes=scopes)
+                await refresh(connection, scopes=[one.scope for one in applications])
+                waiting = [await one.waiting(connection, limit=MAX_WAITING) for one in applications]
+                metrics.observations_waiting.set(sum(len(keys) for keys in waiting))
         except (DBAPIError, OSError, TimeoutError) as error:
             if not transient.is_transient(error):
                 raise

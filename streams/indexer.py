@@ -12,6 +12,8 @@ from typing import Protocol
 import structlog
 
 from shared import errors, frames, metrics, position
+from shared.rpc.answers import Reach
+from streams import waiting
 from streams.scanner import EventSource, Scanner
 
 log = structlog.get_logger()
@@ -72,7 +74,10 @@ def judge(cursor: str, *, oldest: int, latest: int) -> Restart | Lost | Ahead:
 class Indexer:
     """Reads on from where the log stands, until it is cancelled. Holds one page, and the bounds of an empty range.
 
-    `check_chain` raises ChainReset where the nodes hold another chain than the one that was read: asked when they are behind it.
+    `check_chain` raises ChainReset where the nodes hold another chain than the one that was read: asked when they are behind it,
+    contradict themselves, or seem to have lost ledgers. `reach` looks twice at what all nodes hold: no gap is written on one
+    answer. `standing` is the position that the log goes on behind: asked while the nodes are behind us, because a gap may be
+    withdrawn.
     """
 
     def __init__(
@@ -85,6 +90,8 @@ class Indexer:
         page_limit: int,
         poll_seconds: float,
         check_chain: Callable[[], Awaitable[None]],
+        reach: Callable[[], Awaitable[Reach]],
+        standing: Callable[[], Awaitable[str]],
         merge_seconds: float = MERGE_SECONDS,
         clock: Callable[[], float] | None = None,
     ) -> None:
@@ -92,6 +99,8 @@ class Indexer:
         self._sink = sink
         self._scope = scope
         self._check_chain = check_chain
+        self._reach = reach
+        self._read_standing = standing
         self._poll_seconds = poll_seconds
         self._merge_seconds = merge_seconds
         self._clock = clock or asyncio.get_running_loop().time
@@ -101,12 +110,12 @@ class Indexer:
         self._empty_since: float | None = None
         self._start: int | None = None
         self._latest = 0
-        self._troubled = False
+        self._is_behind = False
         self._check_at = 0.0
 
     @property
     def latest_ledger(self) -> int:
-        """The highest ledger that an answer has told of; 0 before the first."""
+        """The latest ledger as the newest page tells it; 0 before the first."""
         return self._latest
 
     @property
@@ -114,19 +123,26 @@ class Indexer:
         return self._latest > 0 and self._latest - position.complete_ledger(self._cursor) <= NEAR_TIP_LEDGERS
 
     async def run(self) -> None:
-        """Index until cancelled; raises what no waiting can mend."""
-        pause = FIRST_PAUSE_SECONDS
+        """Index until cancelled; raises what no waiting helps against."""
+        trouble = waiting.Waiting(
+            "RPC is of no use now; the stream goes on when it is",
+            first=FIRST_PAUSE_SECONDS,
+            longest=LONGEST_PAUSE_SECONDS,
+        )
         while True:
             try:
                 caught_up = await self._go_on()
             except errors.RpcError as error:
-                if not error.retryable:
+                if not waiting.is_waited_for(error):
                     raise
-                await self._trouble(error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                await self.flush()
+                if isinstance(error, errors.RpcContradiction):
+                    await self._check_chain_now_and_then()
+                await trouble.pause(error)
             else:
-                pause = FIRST_PAUSE_SECONDS
+                if trouble.is_going_on and not self._is_behind:
+                    log.info("RPC answers again", cursor=self._cursor)
+                    trouble.over()
                 await asyncio.sleep(self._poll_seconds if caught_up else 0)
 
     async def _go_on(self) -> bool:
@@ -135,7 +151,10 @@ class Indexer:
             caught_up = await self.step()
         except errors.LedgerOutOfRange as error:
             return await self._out_of_range(error)
-        self._recovered()
+        if self._is_behind:
+            log.info("the RPC node is no longer behind the log", cursor=self._cursor)
+        self._is_behind = False
+        self._check_at = 0.0
         return caught_up
 
     async def step(self) -> bool:
@@ -143,7 +162,7 @@ class Indexer:
         page = await self._scanner.page(self._cursor, start=self._start)
         if page is None:
             return False
-        self._latest = max(self._latest, page.latest_ledger)
+        self._latest = page.latest_ledger
         self._start = None
         self._cursor = page.cursor
         metrics.retention_margin_ledgers.set(position.ledger_of(page.cursor) - page.oldest_ledger)
@@ -186,17 +205,43 @@ class Indexer:
             case Restart(ledger):
                 self._start = ledger
                 return False
-            case Lost(through, ledger):
-                await self._lost(through)
-                self._start = ledger
+            case Lost():
+                await self._note_what_is_lost(error)
                 return False
             case Ahead():
-                self._troubled = True
-                if self._clock() >= self._check_at:
-                    log.warning("the RPC node is behind the log; waiting", latest=error.latest, cursor=self._cursor)
-                    self._check_at = self._clock() + CHECK_SECONDS
-                    await self._check_chain()
+                await self._wait_behind(error.latest)
                 return True
+
+    async def _note_what_is_lost(self, error: errors.LedgerOutOfRange) -> None:
+        """Write a gap, if two looks at every node find what comes next at none of them; it could not be undone."""
+        held = await self._reach()
+        match judge(self._cursor, oldest=held.oldest_ledger, latest=held.latest_ledger):
+            case Lost(through, ledger):
+                await self._check_chain()
+                await self._lost(through)
+                self._start = ledger
+            case _:
+                raise errors.RpcContradiction(
+                    f"{error.args[0]}; but the nodes hold the ledgers {held.oldest_ledger} to {held.latest_ledger}",
+                    cure="ask the provider of that node; or remove it from CHAINTRUE_RPC__URLS",
+                )
+
+    async def _wait_behind(self, latest: int) -> None:
+        """Now and then, see whether the nodes are of our chain, and whether the log still goes on behind our position."""
+        self._is_behind = True
+        if self._clock() < self._check_at:
+            return
+        log.warning("the RPC node is behind the log; waiting", latest=latest, cursor=self._cursor)
+        await self._check_chain_now_and_then()
+        standing = await self._read_standing()
+        if standing < self._cursor:
+            log.warning("a gap was withdrawn; indexing resumes there", after=standing, before=self._cursor)
+            self._cursor = self._written = standing
+
+    async def _check_chain_now_and_then(self) -> None:
+        if self._clock() >= self._check_at:
+            self._check_at = self._clock() + CHECK_SECONDS
+            await self._check_chain()
 
     async def _lost(self, through: str) -> None:
         log.error(
@@ -213,15 +258,3 @@ class Indexer:
         )
         await self._sink.write(self._scope.partition, [gap])
         self._cursor = self._written = through
-
-    async def _trouble(self, error: errors.RpcError) -> None:
-        if not self._troubled:
-            log.warning("RPC gives no answer; the stream goes on when it does", error=str(error))
-        self._troubled = True
-        await self.flush()
-
-    def _recovered(self) -> None:
-        if self._troubled:
-            log.info("RPC answers again", cursor=self._cursor)
-        self._troubled = False
-        self._check_at = 0.0

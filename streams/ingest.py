@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import kafka, metrics, position, rpc
 from shared.settings import EngineSettings
-from streams import anchor, beginning, leadership, log_reader, scopes, topic
+from streams import anchor, beginning, leadership, log_reader, scopes, second_look, topic
 from streams.application import Application
 from streams.filler import Filler
 from streams.indexer import Indexer, Scope
@@ -59,6 +59,8 @@ async def _session(around: Surroundings, application: Application) -> None:
             page_limit=settings.rpc.page_limit,
             poll_seconds=settings.rpc.poll_seconds,
             check_chain=lambda: anchor.check_chain(around.engine, around.client, scope=scope.name),
+            reach=lambda: second_look.reach(around.client),
+            standing=lambda: _standing(around, scope),
         )
         observations = Observations(engine=around.engine, source=around.client, sink=writer, scope=scope)
         observing = Observer(
@@ -90,7 +92,7 @@ async def _stand(around: Surroundings, application: Application, writer: kafka.W
     scope = Scope(network=around.network, name=application.scope, contracts=application.contracts, partition=partition)
     await anchor.check_log(around.engine, begun[partition], scope=scope.name, topic=settings.kafka.topic)
     if begun[partition] is None:
-        ledger = beginning.first_ledger(settings.stream.start_ledger, await around.client.reach())
+        ledger = beginning.first_ledger(settings.stream.start_ledger, await second_look.reach(around.client))
         through = position.end_of(ledger - 1)
         await beginning.begin(writer, scope, through=through)
         return scope, through
@@ -99,6 +101,12 @@ async def _stand(around: Surroundings, application: Application, writer: kafka.W
     if beginning.new_contracts(standing.contracts, scope.contracts, scope=scope.name):
         await beginning.begin(writer, scope, through=standing.through)
     return scope, standing.through
+
+
+async def _standing(around: Surroundings, scope: Scope) -> str:
+    kafka_settings = around.settings.kafka
+    standing = await log_reader.standing(kafka_settings, network=scope.network, partition=scope.partition)
+    return standing.through
 
 
 async def all_of(*parts: Coroutine[Any, Any, None]) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import errors, metrics, session_lock, transient
 from shared.settings import Database
+from streams import waiting
 
 log = structlog.get_logger()
 
@@ -31,24 +32,31 @@ def lock_key(*, topic: str, scope: str) -> int:
 
 
 async def lead(work: Callable[[], Awaitable[None]], *, settings: Database, topic: str, scope: str) -> None:
-    """Run `work` while we hold the lock, again each time that we get it and after each error that passes (`retryable`).
+    """Run `work` while we hold the lock, again each time that we get it and after each error that passes.
 
     `work` is cancelled as soon as the lock is lost. Ends by cancellation, or by an error of `work` that no waiting mends.
     """
     key = lock_key(topic=topic, scope=scope)
-    troubled = False
+    trouble = waiting.Waiting("the indexer cannot go on now; trying on", first=PAUSE_SECONDS)
+    clock = asyncio.get_running_loop().time
     while True:
+        began = clock()
         try:
             async with session_lock.session(settings) as connection:
                 await _acquire(connection, key)
-                troubled = False
+                began = clock()
                 await _while_held(work, connection, key)
         except (errors.ChaintrueError, DBAPIError, OSError, TimeoutError) as error:
-            if not (error.retryable if isinstance(error, errors.ChaintrueError) else transient.is_transient(error)):
+            if clock() - began > waiting.LONGEST_SECONDS:
+                trouble.over()  # it had gone on in between
+            if isinstance(error, errors.ChaintrueError) and not error.retryable:
+                if not waiting.is_waited_for(error):
+                    raise
+                await trouble.pause(error)
+                continue
+            if not isinstance(error, errors.ChaintrueError) and not transient.is_transient(error):
                 raise
-            if not troubled:
-                log.warning("the indexer cannot go on now; trying on", error=transient.words(error))
-            troubled = True
+            trouble.tell(error if isinstance(error, errors.ChaintrueError) else transient.words(error))
         await asyncio.sleep(PAUSE_SECONDS)
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import chain_tables as tables
 from shared import errors, position, transient
+from streams import waiting
 from streams.indexer import Scope
 from streams.observations import KEYS, Observations
 
@@ -23,6 +24,7 @@ log = structlog.get_logger()
 
 POLL_SECONDS = 1.0
 PAUSE_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 60.0
 FIRST_DELAY_LEDGERS = 2
 LONGEST_DELAY_LEDGERS = 17_280  # about a day
 REMEMBERED = 10_000
@@ -90,22 +92,24 @@ class Observer:
         self._tip = tip
         self._poll_seconds = poll_seconds
         self._patience = Patience()
-        self._troubled = False
 
     async def run(self) -> None:
+        trouble = waiting.Waiting(
+            "ledger entries cannot be observed now; trying on", first=PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS
+        )
         while True:
             try:
                 busy = await self.step()
             except errors.RpcError as error:
-                if not error.retryable and not isinstance(error, errors.LedgerOutOfRange):
+                if not waiting.is_waited_for(error):
                     raise
-                await self._trouble(str(error))
+                await trouble.pause(error)
             except (DBAPIError, OSError, TimeoutError) as error:
                 if not transient.is_transient(error):
                     raise
-                await self._trouble(transient.words(error))
+                await trouble.pause(transient.words(error))
             else:
-                self._troubled = False
+                trouble.over()
                 if not busy:
                     await asyncio.sleep(self._poll_seconds)
 
@@ -138,9 +142,3 @@ class Observer:
         origin = select(tables.scopes.c.origin).where(tables.scopes.c.scope == self._scope.name)
         through = through or (await connection.execute(origin)).scalar_one_or_none()
         return None if through is None else position.ledger_of(through)
-
-    async def _trouble(self, words: str) -> None:
-        if not self._troubled:
-            log.warning("ledger entries cannot be observed now; trying on", error=words)
-        self._troubled = True
-        await asyncio.sleep(PAUSE_SECONDS)

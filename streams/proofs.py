@@ -81,12 +81,14 @@ async def _contracts(connection: AsyncConnection, *, scope: str, partition: int)
 async def _record_origin(connection: AsyncConnection, origin: frames.Origin, at: int | None, *, partition: int) -> None:
     """Begin the scope, or add contracts to it. What lies before the position is not read of those that are new: a gap.
 
-    An origin that names nothing new is of another indexer that began at the same moment, and says nothing.
+    An origin that names nothing new withdraws the gaps behind its position (`streams.withdrawal`). One of another indexer that
+    began at the same moment finds none there.
     """
     known = await coverage_store.read_scope(connection, scope=origin.scope)
     held: Sequence[str] = () if known is None else known.contracts
     new = [contract for contract in origin.contracts if contract not in held]
     if not new:
+        await _withdraw(connection, origin.through, scope=origin.scope)
         return
     if known is None:
         row = {
@@ -105,6 +107,20 @@ async def _record_origin(connection: AsyncConnection, origin: frames.Origin, at:
         reason = BEFORE_THE_START if known is None else BEFORE_IT_WAS_NAMED
         opened = _Opened(coverage.Range(position.START, origin.through), reason, at)
         await _note_for(connection, opened, new, scope=origin.scope)
+
+
+async def _withdraw(connection: AsyncConnection, through: str, *, scope: str) -> None:
+    """Cut what gaps claim, and what is superseded, at the position: the stream goes on there. What was read stays read."""
+    await _judge_gaps(connection, scope=scope)  # which are filled by now must not depend on where batches end
+    for table in (tables.gaps, tables.superseded):
+        columns = table.c
+        claims = [columns.scope == scope, columns.through > through]
+        if table is tables.gaps:
+            claims.append(columns.state != coverage.GapState.FILLED.value)
+        rows = [dict(row._mapping) for row in await connection.execute(table.delete().where(*claims).returning(table))]
+        kept = [row | {"through": through} for row in rows if row["after"] < through]
+        if kept:
+            await connection.execute(upsert(table).values(kept).on_conflict_do_nothing())
 
 
 async def _note(connection: AsyncConnection, opened: _Opened, contracts: Sequence[str], *, scope: str) -> None:

@@ -29,6 +29,7 @@ def standing_of(links: Sequence[Link]) -> Standing:
     while `live` and `gap` frames reach it without a break, in whatever order they stand; `fill` and `closed` frames close a
     break, but do not carry the stream beyond its own frames. Contracts may differ in that; the lowest position counts.
     """
+    links = without_withdrawn(links)
     stream = [link for link in links if _continues(link)]
     named = [link for link in stream if names_contracts(link)]
     contracts = {contract for link in named for contract in link.contracts or ()} or {_ANY}
@@ -39,7 +40,28 @@ def standing_of(links: Sequence[Link]) -> Standing:
 
 def newest(links: Sequence[Link]) -> str:
     """Return the highest position that the stream's own frames name, breaks or not."""
-    return max(link.through for link in links if _continues(link))
+    return max(link.through for link in without_withdrawn(links) if _continues(link))
+
+
+def without_withdrawn(links: Sequence[Link]) -> list[Link]:
+    """Return the frames without what a later `origin` frame withdraws.
+
+    An `origin` says where the stream goes on from there. So whatever an earlier `gap` or `closed` frame claims behind that
+    position is withdrawn; what was read stays read.
+    """
+    kept: list[Link] = []
+    for link in links:
+        if isinstance(link, frames.Origin):
+            kept = [before for each in kept if (before := _up_to(each, link.through)) is not None]
+        kept.append(link)
+    return kept
+
+
+def _up_to(link: Link, through: str) -> Link | None:
+    """Return the frame, its claim cut at the position; None where nothing is left of it."""
+    if not isinstance(link, frames.Gap | frames.Closed) or link.through <= through:
+        return link
+    return replace(link, through=through) if link.after < through else None
 
 
 def names_contracts(frame: frames.Frame) -> TypeGuard[frames.Origin | frames.Page]:

@@ -20,6 +20,7 @@ log = structlog.get_logger()
 
 Only = Literal["indexer", "worker"]
 STOP_SECONDS = 9.0
+CHECK_PAUSE_SECONDS = 1.0
 
 
 async def run(
@@ -40,7 +41,7 @@ async def run(
         client: rpc.Client | None = None
         if only != "worker":
             client = await stack.enter_async_context(rpc_client(settings))
-            checked = await client.check()
+            checked = await _checked(client)
             log.info("RPC serves our network", node=checked.node, version=checked.version)
             around = Surroundings(
                 settings=settings, engine=engine, client=client, scopes=tuple(one.scope for one in applications)
@@ -57,10 +58,19 @@ async def run(
             parts["worker"] = Worker(settings=settings.kafka, engine=engine, applier=applier).run()
         parts["guard of the log"] = log_guard.watch(settings.kafka, engine, scopes=len(applications))
         parts["gauges"] = gauges.watch(
-            engine, scopes=[one.scope for one in applications], nodes=lambda: [] if client is None else client.nodes
+            engine, applications=applications, nodes=lambda: [] if client is None else client.nodes
         )
         await supervise(parts, stop=stop)
     log.info("the stream has stopped")
+
+
+async def _checked(client: rpc.Client) -> rpc.Checked:
+    """Check the first node that answers; one that seems to be of another network is asked twice, for a gateway may err once."""
+    try:
+        return await client.check()
+    except errors.WrongNetwork:
+        await asyncio.sleep(CHECK_PAUSE_SECONDS)
+        return await client.check()
 
 
 def count(applied: Applied) -> None:

@@ -1,6 +1,6 @@
 """Faults that a test can order, request by request: a node as it is on a bad day."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
@@ -13,7 +13,8 @@ class Fault:
     instead of any answer. `keep`: only this many bytes of the body, then the connection is cut. `garbage`: a body that is no
     JSON. `lacks`: a member of the result that is missing. `network`: the passphrase that getNetwork tells. `lenient`: a page of
     events that begins outside of what the node holds is empty, not an error, as some providers have it. `trim`: so many of the
-    oldest ledgers go between the look at the range and the look at the rows, for good.
+    oldest ledgers go between the look at the range and the look at the rows, for good. `told`: what members of the result have
+    for a value instead, where it has them.
     """
 
     delay: float = 0.0
@@ -27,11 +28,14 @@ class Fault:
     network: str | None = None
     lenient: bool = False
     trim: int = 0
+    told: Mapping[str, object] | None = None
 
     def spoil(self, result: dict[str, object]) -> dict[str, object]:
         """The result as it is told."""
         if self.network is not None and "passphrase" in result:
             result = {**result, "passphrase": self.network}
+        if self.told is not None:
+            result = {**result, **{name: value for name, value in self.told.items() if name in result}}
         return {name: value for name, value in result.items() if name != self.lacks}
 
 
@@ -81,3 +85,7 @@ def lenient() -> Fault:
 
 def trimming(ledgers: int) -> Fault:
     return Fault(trim=ledgers)
+
+
+def telling(**members: object) -> Fault:
+    return Fault(told=members)

@@ -6,12 +6,26 @@ Keys that nobody knows are ignored, those that newer nodes no longer send are ne
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from shared import position
 from shared.frames import Entry, Event
 from shared.rpc import wire
 from shared.rpc.faults import LedgerRange, Malformed
 from shared.rpc.wire import Object
+
+
+class Ranged(Protocol):
+    """An answer that tells what its node holds; close times in unix seconds, None where the node does not tell."""
+
+    @property
+    def latest_ledger(self) -> int: ...
+    @property
+    def oldest_ledger(self) -> int: ...
+    @property
+    def latest_close_time(self) -> int | None: ...
+    @property
+    def oldest_close_time(self) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +56,12 @@ class Health:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
     """What all nodes together hold: from the oldest ledger of any to the newest, inclusive. `silent` are the nodes that gave no
-    answer: they may hold more."""
+    answer: they may hold more. `foreign` are those that seem to be of another network, which hold nothing of ours."""
 
     oldest_ledger: int
     latest_ledger: int
     silent: tuple[str, ...]
+    foreign: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

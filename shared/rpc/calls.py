@@ -75,11 +75,12 @@ class Caller:
         first: int | None = None,
         shrink: Callable[[], bool] | None = None,
         loud: bool = False,
+        fenced: bool = True,
     ) -> T:
         """Ask one node after the other until one answers; raises an RpcError.
 
         `first` is the oldest ledger that the request needs. `shrink` makes the request smaller, or says False. `loud`: a node of
-        another network ends the call even if others are left.
+        another network ends the call even if others are left. `fenced` False: what was seen before is no reason to doubt a node.
         """
         tally = Tally(among, first=first)
         until = _now() + self._call_seconds
@@ -89,7 +90,7 @@ class Caller:
                 raise tally.error()
             self._look_aside()
             try:
-                await self.check(node, until)
+                await self.check(node, until, fenced=fenced)
                 answer = await ask(node, until)
             except Failed as failed:
                 self._pool.failed(node, _now(), failed)
@@ -128,7 +129,7 @@ class Caller:
         except Failed as failed:
             outcome = failed.fault.value
             words = f"{method}: {node.address.mask(failed.words)}"
-            raise Failed(failed.fault, words, retry_after=failed.retry_after, held=failed.held) from None
+            raise failed.restated(failed.fault, words) from None
         finally:
             self._on_request(method, outcome)
         return answer
@@ -148,8 +149,9 @@ class Caller:
         reply, number = numbered
         if reply.status != 200:
             patience = retry.retry_after(reply.retry_after, now=datetime.now(UTC))
-            words = f"HTTP {reply.status} {wire.brief(reply.body)}".strip()
-            raise Failed(retry.of_status(reply.status), words, retry_after=patience)
+            where = f", which leads to {reply.leads_to}" if reply.leads_to else ""
+            words = f"HTTP {reply.status}{where} {wire.brief(reply.body)}".strip()
+            raise Failed(retry.with_words(retry.of_status(reply.status), words), words, retry_after=patience)
         try:
             result = wire.result(reply.body, request_id=number, method=method)
         except Malformed as malformed:
@@ -159,18 +161,21 @@ class Caller:
         except Malformed as malformed:
             raise Failed(Fault.MALFORMED, str(malformed.inside("result"))) from None
 
-    async def check(self, node: Node, until: float) -> answers.Checked:
-        """See that a node serves our network in a version that we can rely on, unless that is known; raises Failed."""
+    async def check(self, node: Node, until: float, *, fenced: bool = True, anew: bool = False) -> answers.Checked:
+        """See that a node serves our network in a version that we can rely on; raises Failed.
+
+        What is known from a check before is taken, unless it is to be checked `anew`.
+        """
         async with node.lock:
-            if report := node.still_checked(_now()):
+            if not anew and (report := node.still_checked(_now())):
                 return report
             try:
-                return await self._check(node, until)
+                return await self._check(node, until, fenced=fenced)
             except Failed as failed:
                 fault = _CHECK_FAULTS.get(failed.fault, failed.fault)
                 raise Failed(fault, failed.words, retry_after=failed.retry_after) from None
 
-    async def _check(self, node: Node, until: float) -> answers.Checked:
+    async def _check(self, node: Node, until: float, *, fenced: bool) -> answers.Checked:
         network = await self.ask(node, Method.GET_NETWORK, {}, answers.network, until)
         if network.passphrase != self._passphrase:
             raise Failed(
@@ -184,6 +189,7 @@ class Caller:
         health = await self.ask(
             node, Method.GET_HEALTH, {}, lambda result: answers.health(result, node=node.name), until
         )
+        self._pool.believe(node, health, _now(), fenced=fenced)
         report = answers.Checked(
             node=node.name, version=version.version, protocol_version=version.protocol_version, health=health
         )

@@ -8,11 +8,12 @@ from types import TracebackType
 from typing import TypeVar
 
 from shared import errors, position
-from shared.rpc import answers, pacing, pages, wire
+from shared.rpc import answers, pacing, pages, trial, wire
 from shared.rpc.calls import Caller, OnRequest
 from shared.rpc.faults import Failed, Fault
 from shared.rpc.methods import Method
-from shared.rpc.nodes import JITTER_LEDGERS, Node, NodeState, Pool
+from shared.rpc.nodes import Node, NodeState, Pool
+from shared.rpc.tip import JITTER_LEDGERS
 from shared.rpc.transport import Transport
 
 MAX_CONTRACTS = 25  # 5 filters of 5 contracts
@@ -62,6 +63,7 @@ class Client:
             stall_seconds=stall_seconds,
             on_request=on_request,
         )
+        self._trial = trial.Trial(self._caller, self._pool)
 
     async def __aenter__(self) -> "Client":
         await self._transport.__aenter__()
@@ -98,25 +100,33 @@ class Client:
             fence = self._fence(node, asked) - JITTER_LEDGERS if fenced else 0
 
             def read(result: wire.Object) -> answers.Health:
-                answer = answers.health(result, node=asked.name)
-                return self._not_stale(asked, answer, oldest=answer.oldest_ledger, fence=fence)
+                return answers.health(result, node=asked.name)
 
-            return await self._caller.ask(asked, Method.GET_HEALTH, {}, read, until)
+            answer = await self._caller.ask(asked, Method.GET_HEALTH, {}, read, until)
+            self._trial.believe(asked, answer, fenced=fenced)
+            if not fenced:
+                return answer
+            return self._not_stale(asked, answer, oldest=answer.oldest_ledger, fence=fence)
 
-        return await self._caller.run(ask, among=self._among(node))
+        return await self._caller.run(ask, among=self._among(node), fenced=fenced)
 
-    async def reach(self) -> answers.Reach:
-        """What all nodes together hold, each asked for itself; raises what the first one says where none tells."""
+    async def reach(self, *, anew: bool = False) -> answers.Reach:
+        """What all nodes together hold, each asked for itself; raises what the first one says where none tells.
+
+        `anew`: the network and version of each node are checked once more, whatever is known of it.
+        """
+        for node in self._pool.nodes if anew else ():
+            node.report = None
         told = await asyncio.gather(*(self._health_of(node.name) for node in self._pool.nodes))
         held = [one for one in told if isinstance(one, answers.Health)]
         if not held:
             raise next(one for one in told if isinstance(one, errors.RpcError))
-        # A node of another network holds nothing of ours, whatever it would say.
-        unknown = [not isinstance(one, answers.Health | errors.WrongNetwork) for one in told]
+        answered = list(zip((node.name for node in self._pool.nodes), told, strict=True))
         return answers.Reach(
             oldest_ledger=min(one.oldest_ledger for one in held),
             latest_ledger=max(one.latest_ledger for one in held),
-            silent=tuple(node.name for node, is_silent in zip(self._pool.nodes, unknown, strict=True) if is_silent),
+            silent=tuple(name for name, one in answered if not isinstance(one, answers.Health | errors.WrongNetwork)),
+            foreign=tuple(name for name, one in answered if isinstance(one, errors.WrongNetwork)),
         )
 
     async def _health_of(self, name: str) -> answers.Health | errors.RpcError:
@@ -153,15 +163,19 @@ class Client:
 
         async def ask(asked: Node, until: float) -> answers.EventPage:
             nonlocal used
-            used = self._page.of(limit)
+            used = self._page.of(min(limit, asked.page_limit(_now()) or limit))
             fence = self._fence(node, asked)
             params = pages.request(asked_for, start_ledger, cursor, used)
             read = partial(pages.read, node=asked.name, contracts=known, start_ledger=start_ledger, cursor=cursor)
             try:
                 page = await self._caller.ask(asked, Method.GET_EVENTS, params, read, until)
             except Failed as failed:
+                if failed.page_limit is not None:
+                    raise trial.smaller_page(asked, failed, used) from None
                 # A cursor came from a node: that much was seen. A start may lie in the future.
-                raise self._judged(asked, failed, first, fence=max(fence, first) if cursor else fence) from None
+                least = max(fence, first) if cursor else fence
+                raise await self._trial.range_error(asked, failed, first, fence=least, until=until) from None
+            self._trial.believe(asked, page)
             self._saw(asked, latest=page.latest_ledger, oldest=page.oldest_ledger, fence=fence)
             return page
 
@@ -186,16 +200,14 @@ class Client:
         for key in asked_for:
             if not wire.is_canonical(key):  # a node answers such a key with an error of its own for the whole call
                 raise ValueError(f"{wire.brief(key)!r} is not canonical base64")
-        known = set(asked_for)
 
         async def ask(asked: Node, until: float) -> answers.EntriesAnswer:
             fence = max(self._fence(node, asked), min_ledger or 0)
-
-            def read(result: wire.Object) -> answers.EntriesAnswer:
-                answer = answers.entries(result, node=asked.name, keys=known)
-                return self._not_stale(asked, answer, oldest=None, fence=fence)
-
-            return await self._caller.ask(asked, Method.GET_LEDGER_ENTRIES, {"keys": asked_for}, read, until)
+            answer = await self._trial.entries(asked, asked_for, until)
+            answer = self._not_stale(asked, answer, oldest=None, fence=fence)
+            if missing := [key for key in asked_for if key not in answer.entries]:
+                await self._trial.absent(asked, missing, until)
+            return answer
 
         return await self._caller.run(ask, among=self._among(node))
 
@@ -215,10 +227,11 @@ class Client:
             fence = max(self._fence(node, asked), min_ledger or 0)
 
             def read(result: wire.Object) -> answers.Transaction:
-                answer = answers.transaction(result, node=asked.name, tx_hash=wanted)
-                return self._not_stale(asked, answer, oldest=answer.oldest_ledger, fence=fence)
+                return answers.transaction(result, node=asked.name, tx_hash=wanted)
 
-            return await self._caller.ask(asked, Method.GET_TRANSACTION, {"hash": wanted}, read, until)
+            answer = await self._caller.ask(asked, Method.GET_TRANSACTION, {"hash": wanted}, read, until)
+            self._trial.believe(asked, answer)
+            return self._not_stale(asked, answer, oldest=answer.oldest_ledger, fence=fence)
 
         return await self._caller.run(ask, among=self._among(node))
 
@@ -229,16 +242,8 @@ class Client:
         """The newest ledger seen before a request is sent. A pinned node is measured by itself: it may lag behind others."""
         return self._pool.highest if pinned is None else node.highest
 
-    def _judged(self, node: Node, failed: Failed, first: int, *, fence: int) -> Failed:
-        """A failure of getEvents, its range taken note of. A range error for a ledger inside of that range denies itself."""
-        if failed.held is None:
-            return failed
-        self._saw(node, latest=failed.held.latest, oldest=failed.held.oldest, fence=fence)
-        return Failed(Fault.NODE_ERROR, failed.words) if first in failed.held else failed
-
     def _saw(self, node: Node, *, latest: int, oldest: int | None, fence: int) -> None:
-        now = asyncio.get_running_loop().time()
-        self._pool.saw(node, now, latest=latest, oldest=oldest, fence=fence)
+        self._pool.saw(node, _now(), latest=latest, oldest=oldest, fence=fence)
 
     def _not_stale(self, node: Node, answer: Answer, *, oldest: int | None, fence: int) -> Answer:
         """The answer, unless it is of a ledger before the fence: then another machine, or an old state, stands behind it."""
@@ -247,3 +252,7 @@ class Client:
             words = f"its latest ledger is {answer.latest_ledger}, {fence} was seen before or is needed"
             raise Failed(Fault.STALE, words)
         return answer
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -15,7 +15,21 @@ BACKOFF_CAP_SECONDS = 10.0
 RETRY_AFTER_CAP_SECONDS = 60.0
 
 _RANGE = re.compile(r"startLedger must be within the ledger range: (\d{1,10}) - (\d{1,10})")
+_PAGE_LIMIT = re.compile(
+    r"\b(?:limit|page size)\b[^.;\d]{0,30}?(?:exceed|(?:greater|more|larger|higher) than|at most|up to|(?:maximum|max)\b\D{0,10})"
+    r"\s*:?\s*(\d{1,6})\b",
+    re.IGNORECASE,
+)
+_QUOTA = re.compile(
+    r"rate.?limit|too many (?:requests|calls)|quota|throttl|requests per (?:second|minute|hour|day|month)"
+    r"|(?:request|call|credit|usage|capacity|plan)s?\b.{0,30}\bexceeded|exceeded.{0,30}\b(?:request|credit|usage|capacity|plan)s?\b",
+    re.IGNORECASE | re.DOTALL,
+)
+# Statuses that a proxy, a deploy or a connection that is used again brings about, and that pass like 503.
+_PASSING = {408, 421, 425, 499, 503}
 _CODES = {
+    429: Fault.RATE_LIMITED,
+    -32005: Fault.RATE_LIMITED,  # "limit exceeded" of EIP-1474, which providers of several chains use
     -32700: Fault.REFUSED,
     -32600: Fault.REFUSED,
     -32601: Fault.REFUSED,
@@ -46,9 +60,9 @@ class Situation:
 def decide(fault: Fault, situation: Situation) -> Step:
     """The next step after `fault`."""
     match fault:
-        case Fault.REFUSED | Fault.BUDGET:
-            return Step.GIVE_UP  # a bug of ours or a foreign cursor: every node says the same
-        case Fault.OUT_OF_RANGE | Fault.DENIED | Fault.UNTRUSTED | Fault.WRONG_NETWORK:
+        case Fault.BUDGET | Fault.PAGE_LIMIT:  # of the latter the page of this node is smaller from now on
+            return Step.GIVE_UP if fault is Fault.BUDGET else Step.AGAIN
+        case Fault.REFUSED | Fault.OUT_OF_RANGE | Fault.DENIED | Fault.UNTRUSTED | Fault.WRONG_NETWORK:
             return Step.ELSEWHERE if situation.undecided else Step.GIVE_UP  # this node will not say otherwise
         case Fault.TIME_LIMIT | Fault.TOO_LARGE:
             return Step.SHRINK if situation.shrinkable else Step.ELSEWHERE
@@ -72,7 +86,7 @@ def of_status(status: int) -> Fault:
     """The fault that an HTTP status other than 200 stands for."""
     if status == 429:
         return Fault.RATE_LIMITED
-    if status == 503:
+    if status in _PASSING:
         return Fault.BUSY
     if status >= 500:
         return Fault.SERVER_ERROR
@@ -84,6 +98,18 @@ def of_code(method: Method, code: int) -> Fault:
     if code == -32600 and method is Method.GET_EVENTS:
         return Fault.DATABASE
     return _CODES.get(code, Fault.NODE_ERROR)
+
+
+def with_words(fault: Fault, words: str) -> Fault:
+    """Return the fault, or RATE_LIMITED where its words tell of a quota: providers have many codes and statuses for that."""
+    vague = {Fault.REFUSED, Fault.NODE_ERROR, Fault.DATABASE, Fault.DENIED, Fault.MALFORMED}
+    return Fault.RATE_LIMITED if fault in vague and _QUOTA.search(words) else fault
+
+
+def page_limit_in(message: str) -> int | None:
+    """Return the largest page that a refusal names, as in "limit must not exceed 100"."""
+    found = _PAGE_LIMIT.search(message)
+    return int(found[1]) if found else None
 
 
 def range_in(message: str) -> LedgerRange | None:

@@ -8,9 +8,19 @@ from shared.rpc.faults import Failed, Fault
 from shared.rpc.nodes import Node
 from shared.rpc.retry import Situation, Step
 
-_FINAL = {Fault.OUT_OF_RANGE, Fault.DENIED, Fault.UNTRUSTED, Fault.WRONG_NETWORK}
+_FINAL = {Fault.REFUSED, Fault.OUT_OF_RANGE, Fault.DENIED, Fault.UNTRUSTED, Fault.WRONG_NETWORK}
+_REFUSALS = {Fault.REFUSED, Fault.DENIED, Fault.UNTRUSTED}
 
 _ADDRESS = "check the address and its key in CHAINTRUE_RPC__URLS"
+_REQUEST = (
+    "name another node in CHAINTRUE_RPC__URLS: this one does not take the request."
+    " CHAINTRUE_RPC__PAGE_LIMIT sets how many events are asked for at once"
+)
+_QUOTA = (
+    "ask less (raise CHAINTRUE_RPC__POLL_SECONDS, lower CHAINTRUE_RPC__REQUESTS_PER_SECOND), raise the quota of the provider,"
+    " or name another node in CHAINTRUE_RPC__URLS"
+)
+_CHAIN = "ask the provider of the node which chain stands behind its address, or remove it from CHAINTRUE_RPC__URLS"
 _TRUST = "let CHAINTRUE_RPC__CA_FILE name the PEM file of the authority that signed the node's certificate"
 
 
@@ -57,24 +67,33 @@ class Tally:
         told = told or "; ".join(f"{node.name} is on hold: {node.reason}" for node in self.candidates)
         outside = [failed.held for failed in self._last.values() if failed.fault is Fault.OUT_OF_RANGE and failed.held]
         faults = {failed.fault for failed in self._last.values()}
-        if self._newest is not None and self._newest.fault is Fault.REFUSED:
-            return errors.RpcRefused(told)
-        if outside:
+        if outside and (self._newest is None or self._newest.fault is not Fault.REFUSED):
             # Of several ranges the one that goes furthest towards what was asked for.
             below = [held for held in outside if self._first < held.oldest]
             held = min(below, key=lambda each: each.oldest) if below else max(outside, key=lambda each: each.latest)
             return errors.LedgerOutOfRange(told, oldest=held.oldest, latest=held.latest)
+        return self._refusal(told, faults) or self._outage(told, faults)
+
+    def _refusal(self, told: str, faults: set[Fault]) -> errors.RpcError | None:
+        """Return the error where no node takes the request as it is; None where another try may help."""
+        if self._newest is not None and self._newest.fault is Fault.REFUSED:
+            return errors.RpcRefused(told, cure=_REQUEST)
         if faults == {Fault.WRONG_NETWORK}:
             return errors.WrongNetwork(
                 told,
                 cure="let CHAINTRUE_NETWORK__PASSPHRASE and CHAINTRUE_RPC__URLS name the same network",
             )
-        if faults and faults <= {Fault.DENIED, Fault.UNTRUSTED}:
+        if faults and faults <= _REFUSALS:
             return errors.RpcRefused(told, cure=_TRUST if faults == {Fault.UNTRUSTED} else _ADDRESS)
+        return None
+
+    def _outage(self, told: str, faults: set[Fault]) -> errors.RpcError:
         if faults == {Fault.MALFORMED}:
             return errors.RpcMalformed(told)
         tries = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
-        return errors.RpcUnavailable(
-            f"no Stellar RPC node gave an answer in {tries}: {told}",
-            cure="start such a node, or correct the addresses in CHAINTRUE_RPC__URLS",
-        )
+        words = f"no Stellar RPC node gave an answer in {tries}: {told}"
+        if Fault.IMPLAUSIBLE in faults:
+            return errors.RpcContradiction(words, cure=_CHAIN)
+        if faults == {Fault.RATE_LIMITED}:
+            return errors.RpcUnavailable(words, cure=_QUOTA)
+        return errors.RpcUnavailable(words, cure="start such a node, or correct the addresses in CHAINTRUE_RPC__URLS")

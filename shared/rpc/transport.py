@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 
 import aiohttp
+from yarl import URL
 
 from shared import errors, tls
 from shared.rpc import wire
@@ -19,11 +20,12 @@ _HEADERS = {"Content-Type": "application/json", "User-Agent": "chaintrue"}
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP answer as it came; `retry_after` is the header."""
+    """An HTTP answer as it came; `retry_after` is the header, `leads_to` where a redirect leads, without path and query."""
 
     status: int
     retry_after: str | None
     body: bytes
+    leads_to: str | None = None
 
 
 class Transport:
@@ -66,7 +68,12 @@ class Transport:
         try:
             # A redirect is not followed: it would turn the request into a GET, or carry a key to another host.
             async with self._session.post(url, data=body, timeout=limits, allow_redirects=False) as response:
-                return Reply(response.status, response.headers.get("Retry-After"), await self._read(response))
+                return Reply(
+                    response.status,
+                    response.headers.get("Retry-After"),
+                    await self._read(response),
+                    _leads_to(response.headers.get("Location")) if 300 <= response.status < 400 else None,
+                )
         except aiohttp.ConnectionTimeoutError:
             raise Failed(Fault.UNREACHABLE, "no connection in time") from None
         except aiohttp.ClientConnectorCertificateError as error:
@@ -86,6 +93,14 @@ class Transport:
             if len(parts) > self._max_body_bytes:
                 raise too_large
         return bytes(parts)
+
+
+def _leads_to(location: str | None) -> str | None:
+    """Return scheme, host and port of a redirect: path and query may hold a key."""
+    try:
+        return str(URL(location).origin()) if location else None
+    except ValueError:  # relative, or no address at all
+        return None
 
 
 def _distrust(error: aiohttp.ClientConnectorCertificateError) -> str:

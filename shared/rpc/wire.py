@@ -20,6 +20,9 @@ Object: TypeAlias = dict[str, object]
 U32_MAX = 2**32 - 1
 _HASH = re.compile(r"[0-9a-f]{64}")
 _SHOWN_CHARACTERS = 200
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_WORDS = ("message", "error_description", "detail", "description", "reason", "title", "msg")
+"""Members in which gateways say what is wrong, outside of JSON-RPC."""
 
 
 def request(request_id: int, method: Method, params: Object) -> bytes:
@@ -30,13 +33,20 @@ def request(request_id: int, method: Method, params: Object) -> bytes:
 
 
 def result(body: bytes, *, request_id: int, method: Method) -> Object:
-    """The `result` object of an answer; raises Failed for a JSON-RPC error and Malformed for everything else."""
+    """Return the `result` object of an answer.
+
+    Raises Failed for a JSON-RPC error, and for what a gateway says in its own way; Malformed for everything else.
+    """
     try:
-        answer = orjson.loads(body)
+        answer = orjson.loads(body.removeprefix(_BYTE_ORDER_MARK))
     except orjson.JSONDecodeError:
-        raise Malformed("body", f"is not JSON: {brief(body)!r}") from None
+        malformed = Malformed("body", f"is not JSON: {brief(body)!r}")
+        fault = retry.with_words(Fault.MALFORMED, brief(body))
+        raise malformed if fault is Fault.MALFORMED else Failed(fault, str(malformed)) from None
     if not isinstance(answer, dict):
         raise Malformed("body", f"expected an object, found {kind(answer)}")
+    if (foreign := _foreign(answer)) is not None:
+        raise foreign
     if answer.get("jsonrpc") != "2.0":
         raise Malformed("jsonrpc", 'expected "2.0"')
     refused = answer.get("error") is not None
@@ -48,15 +58,38 @@ def result(body: bytes, *, request_id: int, method: Method) -> Object:
     return record(answer.get("result"), "result")
 
 
+def _foreign(answer: Object) -> Failed | None:
+    """Return the failure that a gateway tells in an object of its own; None for an answer as JSON-RPC has it."""
+    error = answer.get("error")
+    if "result" in answer or (answer.get("jsonrpc") == "2.0" and _is_error(error)):
+        return None
+    inner = error if isinstance(error, dict) else {}
+    named = [*(inner.get(name) for name in _WORDS), error, *(answer.get(name) for name in _WORDS)]
+    words = next((text for text in named if isinstance(text, str) and text.strip()), None)
+    if words is None:
+        return None
+    codes = {str(fields.get(name)) for fields in (answer, inner) for name in ("code", "status", "statusCode")}
+    fault = Fault.RATE_LIMITED if "429" in codes else retry.with_words(Fault.NODE_ERROR, words)
+    return Failed(fault, f"not a JSON-RPC answer: {brief(words)!r}")
+
+
+def _is_error(error: object) -> bool:
+    return isinstance(error, dict) and type(error.get("code")) is int and type(error.get("message")) is str
+
+
 def _refusal(error: object, method: Method) -> Failed:
     fields = record(error, "error")
     try:
         code, message = integer(fields, "code"), string(fields, "message")
     except Malformed as malformed:
         raise malformed.inside("error") from None
-    held = retry.range_in(message) if code == -32600 and method is Method.GET_EVENTS else None
-    fault = Fault.OUT_OF_RANGE if held else retry.of_code(method, code)
-    return Failed(fault, f"error {code}: {brief(message)}", held=held)
+    words = f"error {code}: {brief(message)}"
+    if method is Method.GET_EVENTS:
+        if code == -32600 and (held := retry.range_in(message)) is not None:
+            return Failed(Fault.OUT_OF_RANGE, words, held=held)
+        if (limit := retry.page_limit_in(message)) is not None:
+            return Failed(Fault.REFUSED, words, page_limit=limit)
+    return Failed(retry.with_words(retry.of_code(method, code), message), words)
 
 
 def brief(text: bytes | str) -> str:

@@ -121,6 +121,10 @@ class StepfiStream:
         """The ledger keys that the tables ask for, the oldest wish first."""
         return await wishes.wanted(connection, limit=limit)
 
+    async def waiting(self, connection: AsyncConnection, *, limit: int) -> dict[str, str]:
+        """The oldest wishes that nothing answered yet, by ledger key: when each was made."""
+        return await wishes.waiting(connection, limit=limit)
+
     async def unseen(
         self, connection: AsyncConnection, *, since: str, contracts: Sequence[str], after: str | None, limit: int
     ) -> Unseen:

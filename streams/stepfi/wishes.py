@@ -69,6 +69,24 @@ JOIN chain.vendors AS held ON held.contract = upgraded.contract AND held.observe
 WHERE held.asked_at IS NULL ORDER BY held.contract, held.observed_at LIMIT :limit
 """)
 
+_ASKING = text("""
+SELECT * FROM (
+  SELECT 'instance' AS kind, contract, NULL AS id, asked_at FROM chain.contracts WHERE asked_at IS NOT NULL
+  UNION ALL SELECT 'instance', contract, NULL, asked_at FROM chain.pools WHERE asked_at IS NOT NULL
+  UNION ALL SELECT 'loan', contract, loan_id::text, asked_at FROM chain.loans WHERE asked_at IS NOT NULL
+  UNION ALL SELECT 'provider', contract, provider, asked_at FROM chain.liquidity_positions WHERE asked_at IS NOT NULL
+  UNION ALL SELECT 'vendor', contract, vendor, asked_at FROM chain.vendors WHERE asked_at IS NOT NULL) AS asking
+ORDER BY asked_at LIMIT :limit
+""")
+
+# The answers that change no row: an entry that is absent, and one that this version cannot read.
+_ANSWERED = text("""
+SELECT split_part(key, ':', 2) AS key, max(position) AS position FROM chain.facts WHERE key = ANY(:absent) GROUP BY 1
+UNION ALL
+SELECT split_part(key, ':', 3), max(position) FROM chain.facts
+WHERE key >= 'undecodable:' AND key < 'undecodable;' AND split_part(key, ':', 3) = ANY(:keys) GROUP BY 1
+""")
+
 _WISHES = (
     _Wish(_INSTANCES, "instance"),
     _Wish(_LOANS, "loan"),
@@ -90,3 +108,17 @@ async def wanted(connection: AsyncConnection, *, limit: int) -> list[str]:
         rows = await connection.execute(wish.query, {"limit": limit - len(keys)})
         keys |= {entries.key_of(wish.kind, row.contract, row.id): None for row in rows}
     return list(keys)
+
+
+async def waiting(connection: AsyncConnection, *, limit: int) -> dict[str, str]:
+    """Return the oldest wishes of rows that no answer came to yet: when each ledger key was asked for, as a position."""
+    asked: dict[str, str] = {}
+    for row in await connection.execute(_ASKING, {"limit": limit}):
+        asked.setdefault(entries.key_of(row.kind, row.contract, row.id), row.asked_at)
+    if not asked:
+        return {}
+    parameters = {"keys": list(asked), "absent": [f"absent:{key}" for key in asked]}
+    for row in await connection.execute(_ANSWERED, parameters):
+        if row.position > asked.get(row.key, row.position):
+            del asked[row.key]
+    return asked

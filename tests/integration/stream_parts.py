@@ -93,6 +93,9 @@ class Plain:
         query = select(facts.key, facts.position).where(facts.kind == "entry", facts.position > since)
         return {row.key.removeprefix("entry:"): row.position for row in await connection.execute(query)}
 
+    async def waiting(self, connection: AsyncConnection, *, limit: int) -> dict[str, str]:
+        return dict.fromkeys(await self.wanted(connection, limit=limit), position.START)
+
     async def wanted(self, connection: AsyncConnection, *, limit: int) -> list[str]:
         rows = await connection.execute(select(chain_tables.facts.c.key).where(chain_tables.facts.c.kind == "entry"))
         observed = {row.key.removeprefix("entry:") for row in rows}

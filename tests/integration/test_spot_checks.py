@@ -249,7 +249,7 @@ class TestStepfi:
         async with asking(story) as (net, client):
             around = context(filled, client, watermark=net.latest_ledger)
             spots = await spot_checks.check(around, stepfi(story)["loans"], limit=200)
-            assert net.requests["getLedgerEntries"] == 2  # the counter is asked for, too
+            assert net.requests["getLedgerEntries"] == 3  # the absent one twice, and the counter
         assert spots.answers == {Answer.CONFIRMED: spots.coverage.of - 1, Answer.ABSENT: 1}
         (note,) = spots.notes
         assert note.startswith("loans: 1 spot check: the contract has given out loans 1 to ")

@@ -19,7 +19,8 @@ from streams.application import Application
 from streams.apply import Applier, Record
 
 TABLES = tuple(sorted(table.name for table in chain_tables.metadata.sorted_tables))
-OF_THE_LOG = ("offsets",)
+OF_THE_LOG = ("offsets", "closes")
+"""What depends on how the log came to be: where pages end, and with them the ledgers whose close times are known."""
 MOMENTS: Mapping[str, Sequence[str]] = {
     "gaps": ("noted_at",),
     "scopes": ("began_at",),

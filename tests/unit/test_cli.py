@@ -41,6 +41,9 @@ def test_every_command_takes_json_and_all_but_the_demo_a_file(name: str) -> None
         ["report", "--format", "pdf"],
         ["stream", "--only", "half"],
         ["status", "--timeout"],
+        ["backfill"],
+        ["backfill", "--from", "5"],
+        ["backfill", "--withdraw-gap", "--from", "5", "--to", "9"],
     ],
 )
 def test_a_wrong_call_ends_with_one_for_two_means_drift(

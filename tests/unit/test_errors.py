@@ -44,7 +44,8 @@ def test_the_cure_stands_on_a_line_of_its_own():
 
 def test_what_may_succeed_later_is_told_by_type_alone():
     retryable = {one.__name__ for one in ALL if one.retryable}
-    assert retryable == {"DatabaseUnreachable", "KafkaUnreachable", "LockLost", "RpcUnavailable", "RpcMalformed"}
+    rpc = {"RpcUnavailable", "RpcContradiction", "RpcMalformed"}
+    assert retryable == {"DatabaseUnreachable", "KafkaUnreachable", "LockLost", *rpc}
 
 
 def test_a_range_error_carries_the_range():

@@ -57,7 +57,7 @@ def test_what_a_process_has_not_measured_is_told_as_unknown(tmp_path: Path):
     assert {name for name, value in shown.items() if math.isnan(value)} == {
         *("drift_age_seconds", "sweep_duration_seconds", "sweep_canary_found"),
         *("sweep_last_success_timestamp_seconds", "sweep_last_full_success_timestamp_seconds"),
-        *("watermark_ledger", "chain_lag_seconds", "gap_ledgers", "retention_margin_ledgers"),
+        *("watermark_ledger", "chain_lag_seconds", "gap_ledgers", "retention_margin_ledgers", "observations_waiting"),
         *("sweep_lag_ledgers", "sweep_lag_seconds", "sweep_tip_age_seconds"),
     }
 

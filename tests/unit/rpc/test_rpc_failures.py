@@ -71,16 +71,6 @@ async def test_the_field_of_a_malformed_event_is_named(start, connect):
         await page(client)
 
 
-async def test_a_refused_request_is_not_asked_again(start, connect):
-    first, second = await start(), await start()
-    first.always["getEvents"] = error(-32602, "invalid parameters")
-    client = await connect(first, second)
-    with pytest.raises(errors.RpcRefused, match="invalid parameters") as caught:
-        await page(client)
-    assert not caught.value.retryable
-    assert (first.asked["getEvents"], second.asked["getEvents"]) == (1, 0)
-
-
 async def test_a_wrong_path_or_key_is_a_setting(start, connect):
     node = await start()
     node.always["getNetwork"] = http(403, "unknown key")

@@ -7,8 +7,9 @@ import structlog
 
 from shared import errors
 from shared.rpc import answers
+from shared.rpc.address import Address
 from shared.rpc.faults import Failed, Fault, LedgerRange
-from shared.rpc.nodes import COOLDOWN_CAP_SECONDS, Address, Node, Pool
+from shared.rpc.nodes import COOLDOWN_CAP_SECONDS, Node, Pool
 from shared.rpc.retry import Step
 from shared.rpc.tally import Tally
 

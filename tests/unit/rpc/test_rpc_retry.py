@@ -22,7 +22,9 @@ def situation(**changes: Any) -> Situation:
 @pytest.mark.parametrize(
     ("fault", "given", "step"),
     [
-        (Fault.REFUSED, {"untried": True}, Step.GIVE_UP),
+        (Fault.REFUSED, {"untried": True}, Step.ELSEWHERE),
+        (Fault.REFUSED, {"undecided": False}, Step.GIVE_UP),
+        (Fault.PAGE_LIMIT, {}, Step.AGAIN),
         (Fault.BUDGET, {"untried": True}, Step.GIVE_UP),
         (Fault.UNREACHABLE, {}, Step.ELSEWHERE),
         (Fault.NODE_ERROR, {}, Step.ELSEWHERE),
@@ -80,9 +82,8 @@ def test_codes(method, code, fault):
     ("status", "fault"),
     [
         (204, Fault.MALFORMED),
-        (301, Fault.DENIED),
-        (401, Fault.DENIED),
-        (404, Fault.DENIED),
+        *((status, Fault.DENIED) for status in (301, 302, 307, 400, 401, 402, 403, 404, 407, 410, 418, 451)),
+        *((status, Fault.BUSY) for status in (408, 421, 425, 499)),
         (429, Fault.RATE_LIMITED),
         (500, Fault.SERVER_ERROR),
         (502, Fault.SERVER_ERROR),

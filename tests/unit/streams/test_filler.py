@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from shared import frames, position
 from shared.coverage import Range
-from shared.rpc.answers import EventPage
-from streams import filler
+from shared.rpc.answers import EventPage, Reach
+from streams import filler, second_look
 from streams.filler import Hole
 from streams.indexer import Scope
 
@@ -86,3 +86,23 @@ def test_what_lies_behind_the_hole_is_left_out():
     frame = filler.frame_of(page(event(12), event(25), cursor=position.end_of(30)), hole(10, 20), SCOPE)
     assert frame.through == position.end_of(20)
     assert frame.events == (event(12),)
+
+
+class Shrinking:
+    """Nodes of which the second look tells that they hold the ledgers after all."""
+
+    def __init__(self, *oldest: int) -> None:
+        self._oldest = list(oldest)
+
+    async def reach(self, *, anew: bool = False) -> Reach:
+        assert anew
+        oldest = self._oldest.pop(0) if len(self._oldest) > 1 else self._oldest[0]
+        return Reach(oldest_ledger=oldest, latest_ledger=100, silent=())
+
+
+@pytest.mark.parametrize(("oldest", "lost"), [((30,), True), ((30, 5), False), ((5,), False)])
+async def test_what_is_to_be_closed_is_looked_for_twice_more(
+    oldest: tuple[int, ...], lost: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(second_look, "PAUSE_SECONDS", 0.0)
+    assert await filler.is_lost([hole(10, 20)], Shrinking(*oldest)) is lost

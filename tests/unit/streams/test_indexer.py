@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
 import pytest
+import structlog
 
 from shared import errors, frames, position
-from shared.rpc.answers import EventPage
+from shared.rpc.answers import EventPage, Reach
 from streams import indexer
 from streams.indexer import Ahead, Indexer, Lost, Restart, Scope
 
@@ -41,6 +42,10 @@ class Node:
         self.trouble: list[errors.RpcError] = []
         self.before_answer: Callable[[], None] = lambda: None
         self.after_answer: Callable[[], None] = lambda: None
+
+    async def reach(self) -> Reach:
+        """What two looks at all nodes tell."""
+        return Reach(oldest_ledger=self.oldest, latest_ledger=self.latest, silent=())
 
     async def events(
         self,
@@ -84,6 +89,11 @@ class Log:
         self.frames: list[frames.Frame] = []
         self.changed = asyncio.Event()
         self.chain_checks = 0
+        self.resumes_behind = ""
+
+    async def standing(self) -> str:
+        """Where the log goes on: behind its newest frame, unless a gap was withdrawn."""
+        return self.resumes_behind or position.end_of(10**6)
 
     async def check_chain(self) -> None:
         self.chain_checks += 1
@@ -126,6 +136,8 @@ def reading(node: Node, log: Log, *, through: str, limit: int = 1000, clock: Clo
         poll_seconds=0.001,
         clock=clock or Clock(),
         check_chain=log.check_chain,
+        reach=node.reach,
+        standing=log.standing,
     )
 
 
@@ -331,11 +343,76 @@ async def test_an_outage_is_waited_for_and_loses_nothing(monkeypatch: pytest.Mon
     assert_contiguous(log, after=position.end_of(99))
 
 
-async def test_a_refused_request_ends_the_indexer():
+@pytest.mark.parametrize("refusal", [errors.RpcRefused("HTTP 403", cure="see the key"), errors.WrongNetwork("Public")])
+async def test_a_refusal_is_waited_for_and_told_each_time(refusal: errors.RpcError, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(indexer, "FIRST_PAUSE_SECONDS", 0.001)
+    node, log = Node(event(100), oldest=10, latest=200), Log()
+    node.trouble = [refusal] * 3
+    with structlog.testing.capture_logs() as lines:
+        await run_until(reading(node, log, through=position.end_of(99)), log, lambda: bool(log.pages))
+    told = [line for line in lines if line["log_level"] == "warning"]
+    assert [line["error"] for line in told] == [str(refusal.args[0])] * 3
+    assert [line.get("hint") for line in told] == [refusal.cure] * 3
+    assert_contiguous(log, after=position.end_of(99))
+
+
+async def test_a_chain_that_began_anew_ends_the_indexer():
     node, log = Node(oldest=10, latest=200), Log()
-    node.trouble = [errors.RpcRefused("a foreign cursor")]
-    with pytest.raises(errors.RpcRefused):
+    node.trouble = [errors.ChainReset("began anew")]
+    with pytest.raises(errors.ChainReset):
         await reading(node, log, through=position.end_of(99)).run()
+
+
+async def test_no_gap_is_written_on_one_range_error(monkeypatch: pytest.MonkeyPatch):
+    """The error of a node of another network, or of one that forgot much, while others hold what comes next."""
+    monkeypatch.setattr(indexer, "FIRST_PAUSE_SECONDS", 0.001)
+    node, log = Node(event(100), oldest=10, latest=200), Log()
+    node.trouble = [errors.LedgerOutOfRange("out of range", oldest=57_879_040, latest=58_000_000)] * 2
+    await run_until(reading(node, log, through=position.end_of(99)), log, lambda: bool(log.pages))
+    assert [frame for frame in log.frames if isinstance(frame, frames.Gap)] == []
+    assert log.pages[0].events == (event(100),)
+    assert_contiguous(log, after=position.end_of(99))
+
+
+async def test_before_a_gap_the_chain_is_checked():
+    node, log = Node(oldest=5_000, latest=6_000), Log()
+
+    async def another_chain() -> None:
+        raise errors.ChainReset("began anew")
+
+    subject = reading(node, log, through=position.end_of(99))
+    subject._check_chain = another_chain
+    with pytest.raises(errors.ChainReset):
+        await subject.run()
+    assert log.frames == []
+
+
+async def test_a_node_that_contradicts_itself_may_be_of_a_chain_that_began_anew(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(indexer, "FIRST_PAUSE_SECONDS", 0.001)
+    node, log = Node(event(100), oldest=10, latest=200), Log()
+    node.trouble = [errors.RpcContradiction("no chain has both")] * 3
+    await run_until(reading(node, log, through=position.end_of(99)), log, lambda: bool(log.pages))
+    assert log.chain_checks == 1  # once a minute
+
+
+async def test_a_gap_that_was_withdrawn_is_read():
+    """The log says that it goes on behind an earlier position than ours, which no node has reached yet."""
+    node, log, clock = Node(event(100), oldest=10, latest=200), Log(), Clock()
+    log.resumes_behind = position.end_of(99)
+    await run_until(reading(node, log, through=position.end_of(57_879_039), clock=clock), log, lambda: bool(log.pages))
+    assert_contiguous(log, after=position.end_of(99))
+
+
+async def test_a_latest_ledger_is_that_of_the_newest_page():
+    node, log = Node(oldest=10, latest=58_000_000), Log()
+    subject = reading(node, log, through=position.end_of(99))
+    await subject.step()
+    assert not subject.near_tip
+    node.latest = 200
+    await subject.flush()
+    subject._cursor = position.end_of(150)
+    await subject.step()
+    assert subject.near_tip
 
 
 async def test_behind_an_outage_the_chain_is_checked_and_now_and_then_again(monkeypatch: pytest.MonkeyPatch):

@@ -59,6 +59,15 @@ def closed(after: int, through: int) -> frames.Closed:
         ([live(5, 20), fill(15, 40)], 20),
         # two indexers that began at the same moment: the first origin is the one that counts
         ([origin(10), origin(20), live(20, 30)], 10),
+        # a gap that claims more than the chain has, withdrawn by an origin that says where the stream goes on
+        ([live(0, 10), gap(10, 900), origin(10)], 10),
+        ([live(0, 10), gap(10, 900), origin(10), live(10, 20)], 20),
+        ([live(0, 10), gap(10, 900), closed(10, 900), origin(10), live(10, 20)], 20),
+        ([live(0, 10), gap(10, 900), gap(900, 950), origin(10), live(10, 20), gap(20, 25)], 25),
+        ([live(0, 10), gap(10, 15), gap(15, 900), origin(15), live(15, 20)], 20),
+        ([live(0, 10), gap(10, 900), origin(15), live(15, 20)], 20),
+        # and what was lost of it all the same is a break, which is read again
+        ([live(0, 10), gap(10, 20), live(20, 30), gap(30, 900), origin(10), live(30, 40)], 10),
     ],
 )
 def test_it_resumes_where_the_chain_ends(links: Sequence[Link], ledger: int):
