@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from deploy import status_nodes, status_undecodable
+from deploy import status_nodes, status_observations, status_undecodable
 from shared import coverage_store, rpc
 from shared.coverage_store import Gap, Watermark
 from shared.stepfi.settings import Settings
@@ -46,6 +46,9 @@ async def read(settings: Settings, engine: AsyncEngine, application: Application
         gaps = await coverage_store.gaps(connection, scope=scope)
         unknown = await application.unknowable(connection)
         undecodable = await status_undecodable.read(connection)
+    observations = await status_observations.look(
+        engine, application, watermark=None if reached is None else reached.ledger
+    )
     sweeps = [_sweep(one) for one in await records.last(engine, limit=SWEEPS)]
     figures = freshness.measure(
         reached or Watermark(0, None), _tip(nodes.health) if reached else None, now=now
@@ -58,6 +61,7 @@ async def read(settings: Settings, engine: AsyncEngine, application: Application
         **{name: figures[name] for name in _FRESHNESS},
         "retention_margin_ledgers": _margin(reached, nodes.health),
         "gaps": [_gap(gap) for gap in gaps],
+        "observations": observations.to_json(),
         "unknown": [{"what": one.what, "count": one.count} for one in unknown],
         "undecodable_events": status_undecodable.total(undecodable),
         "undecodable": undecodable,
@@ -66,7 +70,8 @@ async def read(settings: Settings, engine: AsyncEngine, application: Application
     }
     expected = None if known is None else known.origin
     lacking = [gap for gap in gaps if not gap.is_closed and gap.range.through != expected]
-    return Status(body, tuple(_troubles(body, lacking, nodes.silence)))
+    troubles = _troubles(body, lacking, nodes.silence)
+    return Status(body, (*troubles, *filter(None, [observations.trouble])))
 
 
 async def watermark(engine: AsyncEngine, *, scope: str) -> int:
@@ -126,12 +131,18 @@ def _troubles(body: dict[str, Any], lacking: list[Gap], silence: str) -> list[st
             troubles.append(
                 f"RPC no longer holds what comes next, {_count(-body['retention_margin_ledgers'], 'ledger')}"
             )
-    troubles += [
-        f"ledgers {gap.ledgers[0]} to {gap.ledgers[1]} are missing ({gap.state}): {gap.reason}" for gap in lacking
-    ]
+    troubles += [_missing(gap, latest=body["latest_ledger"]) for gap in lacking]
     if body["undecodable_events"]:
         troubles.append(f"{_count(body['undecodable_events'], 'event')} could not be decoded")
     return troubles
+
+
+def _missing(gap: Gap, *, latest: int | None) -> str:
+    first, last = gap.ledgers
+    words = f"ledgers {first} to {last} are missing ({gap.state}): {gap.reason}"
+    if latest is None or last <= latest:
+        return words
+    return f"{words}; the chain ends at ledger {latest}: run `chaintrue backfill --withdraw-gap`"
 
 
 def _count(number: int, thing: str) -> str:

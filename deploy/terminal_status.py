@@ -21,6 +21,7 @@ def show(status: Status, *, console: Console) -> None:
     facts.add_row("Age of the newest ledger", _with_unit(body["tip_age_seconds"], "s"))
     facts.add_row("Lag", f"{_with_unit(body['lag_ledgers'], 'ledgers')}, {_with_unit(body['lag_seconds'], 's')}")
     facts.add_row("Retention margin", _with_unit(body["retention_margin_ledgers"], "ledgers"))
+    facts.add_row("Waiting observations", str(body["observations"]["waiting"]))
     facts.add_row("Undecodable events", str(body["undecodable_events"]))
     console.print(facts)
     _show_rows("Gaps", body["gaps"], ("from_ledger", "to_ledger", "state", "age_seconds", "reason"), console)

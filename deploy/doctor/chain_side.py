@@ -18,13 +18,16 @@ async def examine(found: Examination, settings: Settings, *, with_watermark: boo
         for number, node in enumerate([state.url_shown for state in client.nodes], start=1):
             check = f"rpc node {number}"
             with found.looking(check):
-                newest = max(newest, await _node(found, client, node, check=check, watermark=watermark))
+                told = await _node(found, client, node, settings, check=check, watermark=watermark)
+                newest = max(newest, told)
         if newest:
             with found.looking("contracts"):
                 await _contracts(found, client, settings)
 
 
-async def _node(found: Examination, client: rpc.Client, node: str, *, check: str, watermark: int | None) -> int:
+async def _node(
+    found: Examination, client: rpc.Client, node: str, settings: Settings, *, check: str, watermark: int | None
+) -> int:
     """The node's latest ledger; 0 where it is of no use."""
     try:
         checked = await client.check(node=node)
@@ -39,6 +42,12 @@ async def _node(found: Examination, client: rpc.Client, node: str, *, check: str
         return 0
     held = checked.health
     words = f"{node} answers (version {checked.version or 'not told'}), ledgers {held.oldest_ledger} to {held.latest_ledger}"
+    try:
+        words += await _as_the_stream(client, node, settings, ledger=held.latest_ledger)
+    except errors.RpcError as error:
+        cure = error.cure or "ask the provider of the node, or remove it from CHAINTRUE_RPC__URLS"
+        found.ill(check, f"{words}; but it does not take what the stream asks: {error.args[0]}", cure=cure)
+        return held.latest_ledger
     if watermark is None:
         found.well(check, words)
     elif watermark + 1 < held.oldest_ledger:
@@ -49,6 +58,16 @@ async def _node(found: Examination, client: rpc.Client, node: str, *, check: str
     else:
         found.well(check, f"{words}; the tables are at {watermark}, {held.latest_ledger - watermark} behind it")
     return held.latest_ledger
+
+
+async def _as_the_stream(client: rpc.Client, node: str, settings: Settings, *, ledger: int) -> str:
+    """Ask the node for one page and for entries as the stream does; return what is to be said of it. Raises an RpcError."""
+    contracts = application.stream(settings).contracts
+    limit = settings.rpc.page_limit
+    await client.events(contracts=contracts, start_ledger=ledger, limit=limit, node=node)
+    await client.entries(keys=[instance_key(contract) for contract in contracts], node=node)
+    taken = next(state.page_limit for state in client.nodes if state.url_shown == node)
+    return "" if taken is None else f", pages of {taken} events (CHAINTRUE_RPC__PAGE_LIMIT is {limit})"
 
 
 async def _watermark(settings: Settings) -> int | None:

@@ -9,6 +9,7 @@ import pytest
 from stellar_sdk import StrKey
 
 from deploy import localnet, stack
+from deploy.localnet import faults
 from tests import app_role, services
 from tests.acceptance.conftest import Ended, World, deployment
 from tests.pgbouncer import pgbouncer
@@ -91,6 +92,31 @@ async def test_one_trouble_is_named_with_its_cure(
     assert "s3cret" not in ended.stdout + ended.stderr
     if check != "settings":
         assert set(failures(ended)) == {check}, "all else was looked at, and is well"
+
+
+@pytest.mark.parametrize("method", ["getEvents", "getLedgerEntries"])
+async def test_a_node_that_does_not_take_what_the_stream_asks(well: World, method: str) -> None:
+    well.net.fault = lambda asked: faults.rpc_error(-32601, "method not found") if asked == method else None
+    try:
+        ended = await well.run("doctor", "--json")
+    finally:
+        well.net.fault = None
+    assert ended.code == 1
+    found = failures(ended)["rpc node 1"]
+    assert f"{method}: error -32601: method not found" in found["words"]
+    assert "CHAINTRUE_RPC__URLS" in found["cure"]
+
+
+async def test_a_node_with_smaller_pages_is_well_and_told(well: World) -> None:
+    refused = iter([faults.rpc_error(-32602, "limit must not exceed 100")])
+    well.net.fault = lambda asked: next(refused, None) if asked == "getEvents" else None
+    try:
+        ended = await well.run("doctor", "--json")
+    finally:
+        well.net.fault = None
+    assert ended.code == 0, ended.stdout
+    (node,) = [one for one in ended.json if one["check"] == "rpc node 1"]
+    assert "pages of 100 events (CHAINTRUE_RPC__PAGE_LIMIT is 1000)" in node["words"]
 
 
 async def test_contracts_in_each_others_place(well: World) -> None:

@@ -14,10 +14,11 @@ from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import migrations
-from deploy import localnet, status, status_undecodable, terminal_status
+from deploy import localnet, status, status_observations, status_undecodable, terminal_status
 from shared import chain_tables, position, recon_tables
 from shared import database as connections
 from shared.settings import Network, Rpc
+from shared.stepfi import entries
 from shared.stepfi.settings import Settings, Stepfi
 from streams import fact_partitions
 from streams.stepfi.application import StepfiStream
@@ -37,6 +38,7 @@ KEYS = {
     "watermark_closed_ledger",
     "retention_margin_ledgers",
     "gaps",
+    "observations",
     "unknown",
     "undecodable_events",
     "nodes",
@@ -146,6 +148,54 @@ async def test_the_lag_is_between_two_ledgers_of_the_chain(engine: AsyncEngine, 
     current = await status.read(_settings(chain), engine, STREAM)
     assert current.body["lag_seconds"] == 121
     assert current.degraded == ("the tables are behind the chain by 1 ledger",)
+
+
+async def test_a_gap_beyond_the_chain_names_the_command_that_takes_it_back(
+    engine: AsyncEngine, chain: localnet.Localnet
+) -> None:
+    await _begun(engine, origin=chain.oldest_ledger, through=chain.latest_ledger)
+    async with engine.begin() as connection:
+        await _gap(connection, chain.latest_ledger, 57_879_039, "lost")
+    current = await status.read(_settings(chain), engine, STREAM)
+    (trouble,) = current.degraded
+    assert "to 57879039 are missing" in trouble
+    assert "chaintrue backfill --withdraw-gap" in trouble
+
+
+@pytest.mark.parametrize(("ago", "degraded"), [(24, True), (23, False)])
+async def test_observations_that_wait_are_told_and_for_long_they_are_a_trouble(
+    engine: AsyncEngine, chain: localnet.Localnet, ago: int, degraded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_observations, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(status_observations, "POLL_SECONDS", 0.05)
+    await _begun(engine, origin=chain.oldest_ledger, through=chain.latest_ledger)
+    asked_at = position.before_observations(chain.latest_ledger - ago)
+    async with engine.begin() as connection:
+        await _asking(connection, asked_at)
+    current = await status.read(_settings(chain), engine, STREAM)
+    assert current.body["observations"] == {"waiting": 1, "oldest_ledger": chain.latest_ledger - ago}
+    assert ["the observer does not run" in trouble for trouble in current.degraded] == [True] * degraded
+    async with engine.begin() as connection:  # an entry that is absent was observed
+        await fact_partitions.make(connection, chain.latest_ledger // fact_partitions.LEDGERS)
+        key = entries.key_of("instance", CONTRACTS[0], "")
+        answer = {
+            "key": f"absent:{key}",
+            "position": position.end_of(chain.latest_ledger),
+            "kind": "absent",
+            "body": {},
+        }
+        await connection.execute(insert(chain_tables.facts).values(answer))
+    current = await status.read(_settings(chain), engine, STREAM)
+    assert current.body["observations"] == {"waiting": 0, "oldest_ledger": None}
+    assert current.degraded == ()
+
+
+async def _asking(connection, asked_at: str) -> None:
+    table = chain_tables.metadata.tables["chain.contracts"]
+    filled = {"key": f"contract:{CONTRACTS[0]}", "contract": CONTRACTS[0], "position": asked_at, "asked_at": asked_at}
+    required = [column for column in table.columns if not column.nullable and column.server_default is None]
+    others = {column.name: "" for column in required if column.name not in filled}
+    await connection.execute(insert(table).values({name: filled[name] for name in filled if name in table.c} | others))
 
 
 async def test_an_open_gap_and_undecodable_events_are_degraded(engine: AsyncEngine, chain: localnet.Localnet) -> None:
