@@ -29,10 +29,15 @@ from sweeper import (
 )
 from sweeper.context import Compared, Context, Subject
 from sweeper.journal import Journal
-from sweeper.model import Answer, Finding, Outcome
+from sweeper.model import Answer, Finding, Identity, Outcome
 from sweeper.plan_file import Change, PlanFile
 from sweeper.report import Extent, Mode, Report
 from sweeper.session import OnRequest, Progress, Session
+
+WITHHELD = (
+    "the row is no longer found to be missing, and no row has its key: another row may stand for the same entity. "
+    "Hint: sweep again, and resolve the findings about rows without an id of the chain"
+)
 
 
 async def run(
@@ -137,13 +142,32 @@ async def _find_anew(context: Context, subject: Subject, changes: Sequence[Chang
             others.append((change, gone_on.with_evidence(reason=why)))
         else:
             same.append(now)
-    notes += await _nothing_to_do(context, subject.table, agreeing)
+    present = await _present(context, subject, [change for change in agreeing if change.row_id is None])
+    for change in agreeing:
+        if change.row_id is None and change.identity not in present:
+            withheld = plan_file.finding_of(change, outcome=Outcome.SKIPPED_CHANGED)
+            others.append((change, withheld.with_evidence(reason=WITHHELD)))
+    left_out = {change.identity for change, _ in others}
+    notes += await _nothing_to_do(context, subject.table, [one for one in agreeing if one.identity not in left_out])
     done = await plan_done.among(context, subject, [change for change, _ in others])
     if done:
         notes.append(f"{len(done)} changes of {subject.table} are done already: the rows hold what the plan sets")
     confirmed = await subject.confirm(context, same)
     context.answers.update(one.answer for one in confirmed if one.answer is not None)
     return [*confirmed, *(finding for change, finding in others if change.identity not in done)]
+
+
+async def _present(context: Context, subject: Subject, inserts: Sequence[Change]) -> set[Identity]:
+    """Return the planned inserts whose key a row of the application has by now."""
+    names = {change.identity: (change.insert or {}).get(subject.row_key) for change in inserts}
+    wanted = sorted({name for name in names.values() if name is not None})
+    if not wanted:
+        return set()
+    key = f"CAST(live.{row_images.quoted(subject.row_key)} AS text)"
+    statement = text(f"SELECT {key} AS name FROM {subject.table} AS live WHERE {key} = ANY(:names)")
+    async with app_access.transaction(context.app) as connection:
+        found = {row.name for row in await connection.execute(statement, {"names": wanted})}
+    return {identity for identity, name in names.items() if name in found}
 
 
 async def _nothing_to_do(context: Context, table: str, changes: Sequence[Change]) -> list[str]:
@@ -157,7 +181,7 @@ async def _nothing_to_do(context: Context, table: str, changes: Sequence[Change]
     gone, fine = len(ids) - there, len(changes) - len(ids) + there
     notes = []
     if fine:
-        notes.append(f"{fine} changes of {table} are needed no longer: the app says what the chain says")
+        notes.append(f"{fine} changes of {table} are no longer needed: the application database agrees with the chain")
     if gone:
         notes.append(f"{gone} rows of {table} that the plan would change are gone")
     return notes

@@ -165,7 +165,9 @@ async def test_a_plan_that_is_older_than_the_row_inserts_nothing(world: World, t
     await execute(world, "INSERT INTO loans SELECT * FROM later", "DROP TABLE later")
     before = await world.dump()
     applied = await world.run("apply", str(plan), "--json")
-    assert applied.json["repaired"] == 0, applied.stdout
+    assert (applied.code, applied.json["repaired"], applied.json["skipped_changed"]) == (2, 0, 1), applied.stdout
+    assert "another row" in applied.json["findings"][0]["evidence"]["reason"]
+    assert not any("agrees" in note for note in applied.json["notes"])
     assert await world.dump() == before
 
 
