@@ -14,7 +14,6 @@ from shared.coverage_store import Gap, Watermark
 from shared.stepfi.settings import Settings
 from streams.application import Application
 from sweeper import freshness, records
-from sweeper.freshness import Tip
 from sweeper.report import json_value
 
 MAX_LAG_SECONDS = 120
@@ -38,7 +37,11 @@ class Status:
 async def read(settings: Settings, engine: AsyncEngine, application: Application) -> Status:
     """The state now; what RPC would have to tell is null where it does not answer."""
     scope = application.scope
-    nodes = await status_nodes.ask(settings)  # before the watermark: a stream that keeps up never looks late
+    async with engine.connect() as connection:
+        begun = await coverage_store.read_scope(connection, scope=scope)
+    contracts = () if begun is None else tuple(begun.contracts)
+    # Before the watermark is read: a stream that keeps up never looks late.
+    nodes = await status_nodes.ask(settings, contracts=contracts)
     async with engine.connect() as connection:
         now = float((await connection.execute(text("SELECT extract(epoch FROM clock_timestamp())"))).scalar_one())
         reached = await coverage_store.watermark(connection, scope=scope)
@@ -50,12 +53,10 @@ async def read(settings: Settings, engine: AsyncEngine, application: Application
         engine, application, watermark=None if reached is None else reached.ledger
     )
     sweeps = [_sweep(one) for one in await records.last(engine, limit=SWEEPS)]
-    figures = freshness.measure(
-        reached or Watermark(0, None), _tip(nodes.health) if reached else None, now=now
-    ).to_json()
+    figures = freshness.measure(reached or Watermark(0, None), nodes.tip if reached else None, now=now).to_json()
     body = {
         "watermark_ledger": None if reached is None else reached.ledger,
-        "latest_ledger": nodes.latest_ledger,
+        "latest_ledger": None if nodes.tip is None else nodes.tip.ledger,
         "lag_ledgers": figures["lag_ledgers"],
         "lag_seconds": figures["lag_seconds"],
         **{name: figures[name] for name in _FRESHNESS},
@@ -105,12 +106,6 @@ def _gap(gap: Gap) -> dict[str, Any]:
 
 def _sweep(ran: records.Record) -> dict[str, Any]:
     return {name: json_value(value) for name, value in asdict(ran).items()}
-
-
-def _tip(health: rpc.Health | None) -> Tip | None:
-    if health is None:
-        return None
-    return Tip(ledger=health.latest_ledger, closed_at=health.latest_close_time, node=health.node)
 
 
 def _margin(reached: Watermark | None, health: rpc.Health | None) -> int | None:

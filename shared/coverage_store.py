@@ -76,10 +76,13 @@ async def watermark(connection: AsyncConnection, *, scope: str) -> Watermark | N
         return None
     reached = (await read(connection, scope=scope)).reach(row.contracts, row.origin)
     ledger = position.complete_ledger(reached)
-    if row.tip is not None and row.tip <= reached:
-        return Watermark(ledger, row.tip_closed_at, position.complete_ledger(row.tip))
     known = await _nearest_close(connection, ledger, scope=scope)
-    return Watermark(ledger, None) if known is None else Watermark(ledger, known.closed_at, known.ledger)
+    closes = [] if known is None else [(known.ledger, known.closed_at)]
+    # A catch-up leaves the tip behind: its pages tell none, but their events have close times.
+    if row.tip is not None and row.tip <= reached:
+        closes.append((position.complete_ledger(row.tip), row.tip_closed_at))
+    closed_ledger, closed_at = max(closes, default=(None, None))
+    return Watermark(ledger, closed_at, closed_ledger)
 
 
 async def _nearest_close(connection: AsyncConnection, ledger: int, *, scope: str) -> Any:

@@ -42,6 +42,7 @@ ORDER BY one.conname, one.oid
 """)
 
 # Only whole indexes on plain columns: what a part of the rows or an expression forbids is left to PostgreSQL to say.
+# An index of a table does not reach into tables that inherit from it; one of a partitioned table does.
 _UNIQUE = text("""
 SELECT (SELECT array_agg(CAST(attribute.attname AS text) ORDER BY place.number)
   FROM unnest(CAST(one.indkey AS int2[])) WITH ORDINALITY AS place (attnum, number)
@@ -49,6 +50,8 @@ SELECT (SELECT array_agg(CAST(attribute.attname AS text) ORDER BY place.number)
   WHERE place.number <= one.indnkeyatts) AS columns
 FROM pg_index AS one
 WHERE one.indrelid = to_regclass(:table) AND one.indisunique AND one.indisvalid AND one.indpred IS NULL AND one.indexprs IS NULL
+  AND NOT EXISTS (SELECT FROM pg_inherits AS child JOIN pg_class AS parent ON parent.oid = child.inhparent
+    WHERE child.inhparent = one.indrelid AND parent.relkind = 'r')
 ORDER BY one.indexrelid
 """)
 

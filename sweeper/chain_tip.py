@@ -23,10 +23,17 @@ async def read(
         first, others = await asyncio.gather(
             client.check(), asyncio.gather(*(_glance(glancing, name) for name in names))
         )
-        found = [first.health, *(health for health in others if health is not None)]
-        newest = max(found, key=lambda health: (health.latest_ledger, health.latest_close_time or 0))
-        tip = Tip(ledger=newest.latest_ledger, closed_at=newest.latest_close_time, node=newest.node)
-        return tip if tip.closed_at is not None else await _with_close(glancing, tip, contracts)
+        healths = [first.health, *(health for health in others if health is not None)]
+        told = {health.node for health in healths}
+        tip = await newest(healths, glancing, contracts=contracts)
+        return replace(tip, silent=tuple(name for name in names if name not in told))
+
+
+async def newest(healths: Sequence[rpc.Health], client: rpc.Client, *, contracts: Sequence[str]) -> Tip:
+    """Return the tip by what the nodes said of themselves (one at least), with its close time where it can be had."""
+    found = max(healths, key=lambda health: (health.latest_ledger, health.latest_close_time or 0))
+    tip = Tip(ledger=found.latest_ledger, closed_at=found.latest_close_time, node=found.node)
+    return tip if tip.closed_at is not None else await _with_close(client, tip, contracts)
 
 
 async def _glance(client: rpc.Client, name: str) -> rpc.Health | None:

@@ -19,11 +19,15 @@ _CHECK = "check that `chaintrue stream` is running, with `chaintrue status`"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tip:
-    """The newest ledger that a checked node holds; `closed_at` in unix seconds, None where no node tells it."""
+    """The newest ledger that a checked node holds; `closed_at` in unix seconds, None where no node tells it.
+
+    silent  the configured nodes that did not pass the checks, or did not answer: they may hold newer ledgers
+    """
 
     ledger: int
     closed_at: int | None
     node: str
+    silent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,10 +155,15 @@ def _age_reasons(figures: Freshness, tip: Tip, limits: Sweep) -> list[str]:
 
 
 def _warnings(figures: Freshness, tip: Tip) -> tuple[str, ...]:
-    age = figures.tip_age_seconds
-    if age is None or age >= -FUTURE_SECONDS:
-        return ()
-    return (
-        f"ledger {tip.ledger} closed {-age} s in the future by the clock of the Chaintrue database. "
-        "Hint: check the clocks of the database and of the node",
-    )
+    age, warnings = figures.tip_age_seconds, []
+    if age is not None and age < -FUTURE_SECONDS:
+        warnings.append(
+            f"ledger {tip.ledger} closed {-age} s in the future by the clock of the Chaintrue database. "
+            "Hint: check the clocks of the database and of the node"
+        )
+    if tip.silent:
+        warnings.append(
+            f"{' and '.join(tip.silent)} did not tell the newest ledger, so the chain may be ahead of ledger {tip.ledger}. "
+            "Hint: run `chaintrue status`, which says why"
+        )
+    return tuple(warnings)

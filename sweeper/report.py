@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -227,8 +228,8 @@ def json_value(value: Any) -> Any:
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
         case Decimal():
             return format(value, "f")
-        case UUID():
-            return str(value)
+        case UUID() | float() if isinstance(value, UUID) or not math.isfinite(value):
+            return str(value)  # JSON has no NaN: PostgreSQL would refuse the whole report
         case Mapping():
             return {str(key): json_value(item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():

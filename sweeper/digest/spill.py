@@ -76,6 +76,7 @@ class Spill:
             and _is_there(directory, manifest)
         ):
             kept = cls(directory, manifest)
+            kept.restart("chain")  # what it held then would hide what changed on chain since
             kept.is_resumed = True
             return kept
         discard(directory)

@@ -1,6 +1,7 @@
 """The subject `reputation_cache`: score and tier together, by wallet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from shared.stepfi.events import Role
 from shared.stepfi.settings import Stepfi
 from sweeper import app_access, contradiction, long_values, questions
 from sweeper.comparison import Case, KeyRange
-from sweeper.context import Context
+from sweeper.context import Context, Since
 from sweeper.contradiction import Verdict
 from sweeper.digest import spec
 from sweeper.digest.spec import Digest
@@ -34,6 +35,10 @@ SELECT wanted.wallet, {_POSITION} AS position,
 FROM unnest(CAST(:wallets AS text[])) AS wanted (wallet)
 LEFT JOIN chain.scores AS entity ON entity.contract = :contract AND entity.user_address = wanted.wallet
 LEFT JOIN chain.reputation_maps AS map ON map.contract = :contract
+""")
+
+_MAP_SEEN = text("""
+SELECT EXISTS (SELECT FROM chain.facts WHERE key = :key AND kind = 'observed' AND position <= :since)
 """)
 
 
@@ -90,14 +95,21 @@ SELECT entity.key, {_POSITION} AS position, entity.user_address AS wallet_addres
         return str(expected["wallet_address"])
 
     async def relate(self, context: Context, rows: Sequence[Row], expected: Mapping[str, Row]) -> dict[str, Any]:
-        """For users without a row: their ids in `users`, without which none could be written."""
+        """For users without a row: their ids in `users`, without which none can be written, and wallets of several users."""
         if rows:
             return {}
         wallets = [one["wallet_address"] for one in expected.values()]
-        statement = text("SELECT id, wallet_address FROM users WHERE wallet_address = ANY(:wallets)")
+        statement = text(
+            "SELECT wallet_address, (array_agg(id ORDER BY id))[1:2] AS ids FROM users"
+            " WHERE wallet_address = ANY(:wallets) GROUP BY wallet_address"
+        )
         async with app_access.transaction(context.app) as connection:
             found = await connection.execute(statement, {"wallets": wallets})
-            return {"users": {row.wallet_address: row.id for row in found}}
+            ids = {row.wallet_address: row.ids for row in found}
+        return {
+            "users": {wallet: own[0] for wallet, own in ids.items() if len(own) == 1},
+            "of_several": frozenset(wallet for wallet, own in ids.items() if len(own) > 1),
+        }
 
     def digest(self) -> Digest:
         forms = (spec.number("score"), spec.text("tier"))
@@ -105,6 +117,16 @@ SELECT entity.key, {_POSITION} AS position, entity.user_address AS wallet_addres
 
     def rules(self) -> Sequence[Rule]:
         return (stale_score, missing_score)
+
+    async def survey_changed(self, context: Context, since: Since) -> AsyncGenerator[Finding, None]:
+        """Survey all, where the map was not seen by then: users of whom our tables hold nothing have had 0 only since."""
+        parameters = {"key": f"score_map:{self._settings.reputation}", "since": since.position}
+        async with context.chain.connect() as connection:
+            was_seen = (await connection.execute(_MAP_SEEN, parameters)).scalar_one()
+        survey = super().survey_changed(context, since) if was_seen else self.survey(context)
+        async with aclosing(survey) as findings:
+            async for finding in findings:
+                yield finding
 
     async def confirm(self, context: Context, findings: Sequence[Finding]) -> list[Finding]:
         """Everybody's score is in one entry: one question for all of them."""
@@ -162,6 +184,7 @@ def stale_score(case: Case, around: Surroundings) -> Finding | None:
         return None
     wallet = row["wallet_address"]
     known = expected is not None or is_address(wallet)
+    known_at = around.map_at if expected is None else expected["position"]
     update: dict[str, Value] = {"score": score, "tier": tier, "last_synced_at": around.now, "updated_at": around.now}
     return Finding(
         drift_class="stale_value",
@@ -172,7 +195,7 @@ def stale_score(case: Case, around: Surroundings) -> Finding | None:
         if known
         else f"The app gives {wallet} {row['score']} ({row['tier']}), and that is no address: no score can be its own.",
         columns=columns,
-        evidence={} if expected is None else {"known_at": expected["position"]},
+        evidence={} if known_at is None else {"known_at": known_at},
         update=update if known else {},
         guard={name: row[name] for name in ("wallet_address", "score", "tier", "last_synced_at", "updated_at")},
         chain_key=wallet,
@@ -188,6 +211,10 @@ def missing_score(case: Case, around: Surroundings) -> Finding | None:
     wallet = expected["wallet_address"]
     user = case.related["users"].get(wallet)
     words = f"On chain {wallet} has the score {expected['score']}; the app has no row for it"
+    if wallet in case.related.get("of_several", ()):
+        words += ", and several users have this wallet. A person has to decide which one counts"
+    elif user is None:
+        words += ", nor for the user, and users are never made"
     insert = {
         "user_id": user,
         "wallet_address": wallet,
@@ -201,7 +228,7 @@ def missing_score(case: Case, around: Surroundings) -> Finding | None:
         table="reputation_cache",
         row_id=None,
         entity=f"user:{wallet}",
-        words=f"{words}, nor for the user, and users are never made." if user is None else f"{words}.",
+        words=f"{words}.",
         evidence={"known_at": expected["position"]},
         insert=None if user is None else insert,
         chain_key=expected["key"],

@@ -17,7 +17,7 @@ from sweeper.model import Finding
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """`map_seen`: whether the whole map of scores was ever read, so that who is not in our tables has 0."""
+    """`map_seen`: whether the whole map of scores was ever read, so that who is not in our tables has 0; `map_at`: as of when."""
 
     now: datetime
     watermark_at: datetime | None
@@ -25,6 +25,7 @@ class Surroundings:
     low_tier: str
     tolerance: Decimal
     map_seen: bool = False
+    map_at: str | None = None
 
     def is_due(self, created_at: datetime | None) -> bool:
         """Whether a row for what was created then is missing by now, and not merely late."""
@@ -55,15 +56,15 @@ class ByWallet(Comparison[Surroundings]):
 
     async def surroundings(self, context: Context, *, alone: Ids | None) -> Surroundings:  # noqa: ARG002 - the base's signature
         closed_at = context.watermark.closed_at
-        statement = text("SELECT count(*) FROM chain.reputation_maps WHERE contract = :contract")
+        statement = text("SELECT max(position) FROM chain.reputation_maps WHERE contract = :contract")
         async with context.chain.connect() as connection:
-            maps = await connection.execute(statement, {"contract": self._settings.reputation})
-            map_seen = bool(maps.scalar_one())
+            map_at = (await connection.execute(statement, {"contract": self._settings.reputation})).scalar_one()
         return Surroundings(
             now=context.now,
             watermark_at=None if closed_at is None else datetime.fromtimestamp(closed_at, UTC),
             grace=timedelta(seconds=self._settings.insert_grace_seconds),
             low_tier=self._settings.low_tier,
             tolerance=self._settings.amount_tolerance,
-            map_seen=map_seen,
+            map_seen=map_at is not None,
+            map_at=map_at,
         )

@@ -186,8 +186,9 @@ class TestWhenAllHasToBeLookedAt:
 
     @pytest.mark.parametrize("behind", [changed.MARGIN_LEDGERS - 1, changed.MARGIN_LEDGERS])
     async def test_where_the_time_was_of_long_before_no_later_one_begins(self, world: Mirror, behind: int) -> None:
-        """While we catch up nothing tells when the newest ledgers closed, and nothing in them is held to be due."""
-        await follow_events(world, SWEPT + behind, closed_at=None)
+        """While we catch up only events tell when ledgers closed. Here are none, so nothing is held to be due."""
+        ends = {"after": position.end_of(SWEPT), "through": position.end_of(SWEPT + behind)}
+        await world.write(replace(history(HISTORY).page([], **ends), closed_at=None))
         mark = await changed.mark(await world.context(), TABLES)
         assert (mark is None) is (behind == changed.MARGIN_LEDGERS)
 
