@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sweeper import long_values
 from sweeper.app_schema import AppTable
 from sweeper.model import Finding
 
@@ -27,12 +28,21 @@ def is_unique(table: AppTable | None, column: str) -> bool:
 
 
 async def read(connection: AsyncConnection, table: str, column: str, names: Sequence[str]) -> Mapping[str, SameKey]:
-    """Return the rows of each of the names that several rows hold in the column."""
+    """Return the rows of each of the names that several rows hold in the column; names may be cut (`sweeper.long_values`)."""
+    cut = [name for name in names if long_values.is_cut(name)]
+    found = await _read(connection, table, f"row.{column}", [name for name in names if name not in cut])
+    if cut:  # no index helps to find them, so only the long ones are hashed
+        rows = f"(SELECT * FROM {table} AS it WHERE octet_length(CAST(it.{column} AS text)) > {long_values.LONGEST})"
+        found |= await _read(connection, rows, long_values.cut_sql(f"row.{column}"), cut)
+    return found
+
+
+async def _read(connection: AsyncConnection, rows: str, name: str, names: Sequence[str]) -> dict[str, SameKey]:
     statement = text(
-        f"SELECT row.{column} AS name, count(*) AS count,"
+        f"SELECT {name} AS name, count(*) AS count,"
         f" (array_agg(CAST(row.id AS text) ORDER BY row.id))[1:{SHOWN_ROWS}] AS ids"
-        f" FROM {table} AS row WHERE row.{column} = ANY(CAST(:names AS text[]))"
-        f" GROUP BY row.{column} HAVING count(*) > 1"
+        f" FROM {rows} AS row WHERE {name} = ANY(CAST(:names AS text[]))"
+        f" GROUP BY {name} HAVING count(*) > 1"
     )
     found = (await connection.execute(statement, {"names": list(names)})).mappings()
     return {row["name"]: SameKey(row["count"], tuple(row["ids"])) for row in found}
