@@ -49,8 +49,8 @@ async def test_a_frame_that_is_too_large_leaves_the_first_ones(settings: Kafka, 
         kept = await read(settings)
         assert kept == batch[: len(kept)]
         assert len(kept) <= place
-        links = [resume.without_events(one) for one in (parts.an_origin(FIRST), *batch[: len(kept)])]
-        assert resume.standing_of(links).through == position.end_of(FIRST - 1 + len(kept))
+        links = [resume.without_events(one) for one in batch[: len(kept)]]
+        assert resume.standing_of([parts.an_origin(FIRST), *links]).through == position.end_of(FIRST - 1 + len(kept))
         after = piece(len(kept), 10)
         await writer.write(PARTITION, [after])  # the writer itself is as good as before
     assert (await read(settings))[-1] == after

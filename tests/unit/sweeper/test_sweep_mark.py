@@ -1,5 +1,6 @@
 """A run that went on with the hashes of an earlier one leaves no mark: its own watermark is not what they are of."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,14 +14,14 @@ from sweeper.report import Extent, Mode
 from sweeper.session import Run, Session
 
 
-async def swept(monkeypatch: pytest.MonkeyPatch, *, resumed: list[str]) -> Run:
+async def swept(monkeypatch: pytest.MonkeyPatch, *, resumed: list[str], not_reread: Sequence[str] = ()) -> Run:
     """What accumulated of a run that found nothing, and whose survey went on with these scans."""
     run = Run(mode=Mode.DRY, extent=Extent.FULL)
     compared = {"loans": Compared(expected_rows=1, app_rows=1)}
     context = SimpleNamespace(
         watermark=Watermark(7, 1, 7),
         resumed=[],
-        not_reread=[],
+        not_reread=list(not_reread),
         compared=compared,
         chain_was_asked=True,
         late_entries={},
@@ -57,3 +58,11 @@ async def test_one_that_went_on_with_another_leaves_none_and_says_so(monkeypatch
     assert run.mark is None
     (note,) = run.notes
     assert note.startswith("loans, vendors: the scan of an earlier run was gone on with")
+
+
+async def test_one_that_did_not_read_all_written_rows_again_leaves_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drift in a row that moved out of the scan would stay unseen by every sweep of what changed."""
+    run = await swept(monkeypatch, resumed=[], not_reread=["loans"])
+    assert run.mark is None
+    (note,) = run.notes
+    assert note.startswith("loans: so many rows were written during the scan")
