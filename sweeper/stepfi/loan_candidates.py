@@ -27,23 +27,26 @@ _MOST_CONTRADICTED = 50
 _WALLET_LENGTH = 200
 """No address is as long; a text that is longer names none, and is not read whole."""
 _NO_PROVISIONAL_ID = "the row's id is neither a loan's number nor provisional"
+_NUMBER_OF_NONE = "the row's id is a number that the contract has not given out"
 
-# Rows whose id is no number claim their loans too, whatever the id is: a loan must not get a second row because of a typo.
+# Rows whose id is the number of no loan claim their loans too, whatever the id is: a loan must not get a second row because of
+# a typo. The cast stands in CASE, so that it is made of digits alone.
 _ROWS = rf"""
 SELECT row.id, left(row.loan_id, {_WALLET_LENGTH}) AS loan_id, left(row.user_wallet, {_WALLET_LENGTH}) AS user_wallet,
   row.vendor_id, row.amount, row.guarantee, row.created_at, left(vendor.wallet_address, {_WALLET_LENGTH}) AS vendor_wallet
 FROM loans AS row LEFT JOIN vendors AS vendor ON vendor.id = row.vendor_id
-WHERE (row.loan_id IS NULL OR row.loan_id !~ '^(0|[1-9][0-9]{{0,19}})$')
+WHERE CASE WHEN row.loan_id ~ '^(0|[1-9][0-9]{{{{0,19}}}})$'
+    THEN CAST(row.loan_id AS numeric) NOT BETWEEN 1 AND {{given_out}} ELSE true END
   AND (row.status IS NULL OR CAST(row.status AS text) NOT IN ({", ".join(f"'{word}'" for word in sorted(NEVER_ON_CHAIN))}))
 """
 
 
 @dataclass(slots=True)
 class _Collected:
-    """The evidence about one row while it is read."""
+    """The evidence about one row while it is read. `reason`: why nothing can prove a link of it; None of a provisional id."""
 
     created_at: datetime | None
-    is_provisional: bool
+    reason: str | None
     hashed: set[str] = field(default_factory=set)
     terms: set[str] = field(default_factory=set)
     near: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -51,13 +54,13 @@ class _Collected:
 
     def add(self, key: str, match: loan_terms.Match, *, has_row: bool) -> None:
         """Keep the loan: one that has its row only where its terms are the row's."""
-        if match.strength is Strength.EQUAL and self.is_provisional:
+        if match.strength is Strength.EQUAL and self.reason is None:
             self.terms.add(key)
             return
         if has_row:
             return
         if match.strength is not Strength.CONTRADICTED:
-            self.near[key] = match.reasons if self.is_provisional else (*match.reasons, _NO_PROVISIONAL_ID)
+            self.near[key] = match.reasons if self.reason is None else (*match.reasons, self.reason)
         elif len(self.contradicted) < _MOST_CONTRADICTED:
             self.contradicted.append(key)
 
@@ -77,17 +80,18 @@ async def read_links(context: Context, settings: Stepfi, *, among: Ids | None) -
     terms = terms_of(settings)
     collected: dict[str, _Collected] = {}
     with_row: set[str] = set()
-    is_any_provisional = False
-    async for rows in app_pages.pages(context, _ROWS) if among is None else app_pages.of_ids(context, _ROWS, among):
-        unlinked = [row for row in rows if not is_real_id(row["loan_id"] or "")]
-        is_any_provisional |= any(is_provisional(row["loan_id"] or "") for row in unlinked)
-        await _collect(context, settings, terms, unlinked, collected, with_row)
-    if is_any_provisional:
+    is_any = False
+    query = _ROWS.format(given_out=await loan_unknowns.given_out(context, settings))
+    async for rows in app_pages.pages(context, query) if among is None else app_pages.of_ids(context, query, among):
+        is_any = True
+        await _collect(context, settings, terms, rows, collected, with_row)
+    if is_any:
         for row_id, named in (await loan_hashes.read(context, settings)).items():
-            one = collected.setdefault(row_id, _Collected(named.created_at, is_provisional=True))
+            one = collected.setdefault(row_id, _Collected(named.created_at, _why_not(named.loan_id)))
             one.hashed |= named.loans
+            one.near = dict(named.near) | one.near
             one.created_at = one.created_at or named.created_at
-        hashed = {key for one in collected.values() for key in one.hashed}
+        hashed = {key for one in collected.values() for key in (*one.hashed, *one.near)}
         with_row |= await _with_row(context, sorted(hashed - with_row))
     evidence = await _evidence(context, settings, terms, collected)
     closed_at = context.watermark.closed_at
@@ -137,8 +141,15 @@ async def _collect(
                 continue
             if has_row:
                 with_row.add(loan["key"])
-            made = _Collected(row["created_at"], is_provisional=is_provisional(row["loan_id"] or ""))
+            made = _Collected(row["created_at"], _why_not(row["loan_id"] or ""))
             collected.setdefault(str(row["id"]), made).add(loan["key"], match, has_row=has_row)
+
+
+def _why_not(loan_id: str) -> str | None:
+    """Why a row with this id may be a loan, and yet nothing proves that it is; None of a provisional id."""
+    if is_provisional(loan_id):
+        return None
+    return _NUMBER_OF_NONE if is_real_id(loan_id) else _NO_PROVISIONAL_ID
 
 
 async def _pairs(
@@ -157,7 +168,8 @@ FROM unnest(CAST(:wallets AS text[]), CAST(:earliest AS numeric[]), CAST(:latest
   WITH ORDINALITY AS row (wallet, earliest, latest, number)
 CROSS JOIN LATERAL (
   SELECT * FROM chain.loans AS one
-  WHERE one.borrower = row.wallet AND one.contract = :contract AND one.created_at BETWEEN row.earliest AND row.latest
+  WHERE one.borrower = row.wallet AND one.contract = :contract
+    AND (one.created_at IS NULL OR one.created_at BETWEEN row.earliest AND row.latest)
   OFFSET 0
 ) AS loan
 """)

@@ -1,12 +1,13 @@
 """Reading which provisional rows the transactions of the application name: the proofs by transaction hash.
 
 A `loan_create` row speaks for a loan if its hash made the loan, and for a provisional row if its envelope carries the row's id.
-Anybody may have written such an envelope, so it proves nothing unless the loan's borrower is the row's wallet.
+Anybody may have written such an envelope, so it proves nothing unless the loan's borrower is the row's wallet. Where the row's id
+is not provisional, or its wallet is missing or written in another way, the row may still be the loan: a possible match.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from sqlalchemy import text
@@ -15,8 +16,8 @@ from shared.stepfi.settings import Stepfi
 from sweeper import app_access
 from sweeper.context import Context
 from sweeper.model import Row
-from sweeper.stepfi import app_pages, envelope_arguments, envelopes
-from sweeper.stepfi.loan_ids import NEVER_ON_CHAIN, PROVISIONAL_PREFIXES
+from sweeper.stepfi import app_pages, envelope_arguments, envelopes, loan_terms
+from sweeper.stepfi.loan_ids import NEVER_ON_CHAIN, is_provisional, is_real_id
 
 _HASH_DIGITS = 64
 
@@ -47,10 +48,15 @@ class Made:
 
 @dataclass(slots=True)
 class Named:
-    """A provisional row that envelopes name, with the loans of its own wallet that their transactions made."""
+    """A row that envelopes name, with the loans of its own wallet that their transactions made.
+
+    near   loans that the row may be, for an envelope names it, with the reasons why that proves nothing
+    """
 
     created_at: datetime | None
-    loans: set[str]
+    loan_id: str
+    loans: set[str] = field(default_factory=set)
+    near: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 async def read(context: Context, settings: Stepfi) -> dict[str, Named]:
@@ -64,21 +70,35 @@ async def read(context: Context, settings: Stepfi) -> dict[str, Named]:
     async for rows in app_pages.pages(context, _CREATIONS.format(hashes=hashes)):
         loans_of_word = _loans_by_word(rows, await _loans_of(context, settings, rows))
         for row in await _rows_called(context, loans_of_word):
-            own = [made for made in loans_of_word[row["loan_id"]] if made.borrower == row["user_wallet"]]
+            own = [made for made in loans_of_word[row["loan_id"]] if loan_terms.wallet_of(row) in (None, made.borrower)]
             if own:  # a row without a time is as old as its loan
                 created_at = row["created_at"] or max(made.at for made in own)
-                found = named.setdefault(str(row["id"]), Named(created_at, set()))
-                found.loans |= {made.key for made in own}
+                found = named.setdefault(str(row["id"]), Named(created_at, row["loan_id"]))
+                for made in own:
+                    if reasons := _doubts(row, made):
+                        found.near[made.key] = reasons
+                    else:
+                        found.loans.add(made.key)
     return named
 
 
+def _doubts(row: Row, made: Made) -> tuple[str, ...]:
+    """Return why the transaction that names the row does not prove that the row is the loan."""
+    doubts = []
+    if row["user_wallet"] != made.borrower:
+        doubts.append("a transaction names the row, but the row's wallet is missing or written in another way")
+    if not is_provisional(row["loan_id"]):
+        doubts.append("a transaction names the row, but the row's id is not provisional")
+    return tuple(doubts)
+
+
 def _loans_by_word(rows: Iterable[Row], loans: Mapping[object, Sequence[Made]]) -> dict[str, list[Made]]:
-    """Return provisional ids in the rows' envelopes, each with the loans that the transactions made."""
+    """Return what may be a row's own id in the rows' envelopes, each with the loans that the transactions made."""
     found: dict[str, list[Made]] = defaultdict(list)
     for row in rows:
         if loans.get(row["id"]):
             for word in envelope_arguments.named_strings(row["xdr"]):
-                if word.startswith(PROVISIONAL_PREFIXES) and "\0" not in word:  # no text of PostgreSQL holds a NUL
+                if word and not is_real_id(word) and "\0" not in word:  # no text of PostgreSQL holds a NUL
                     found[word] += loans[row["id"]]
     return found
 

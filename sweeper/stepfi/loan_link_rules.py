@@ -33,6 +33,8 @@ def duplicate_row(case: Case, around: loan_values.Surroundings) -> Finding | Non
         else "has a row of its own already"
     )
     words = f"The provisional row {case.row['loan_id']} fits {_loans(link)}, which {owner}."
+    if link.near:
+        words += f" It may also be {' or '.join(map(_name, list(link.near)[:_MOST_NAMED]))}. Hint: {_RESOLVE}"
     return report("duplicate_row", case, words=words, loan=loan, evidence=_link_evidence(link))
 
 

@@ -200,14 +200,24 @@ class _Resolver:
 
     def _decide_by_hash(self, row: str, one: Evidence) -> tuple[LinkKind, str, tuple[str, ...]]:
         hashed = tuple(sorted(one.hashed))
-        against = {loan for loan in one.terms if self._is_left_over(loan, row)} if not one.hashed & one.terms else set()
-        if against:
+        is_taken = all(loan in self._with_row for loan in hashed)
+        against = {loan for loan in one.terms if self._is_left_over(loan, row)}
+        if against and (is_taken or not one.hashed & one.terms):
             return LinkKind.AMBIGUOUS, BOTH, tuple(sorted({*hashed, *against}))
-        if all(loan in self._with_row for loan in hashed):
+        if is_taken:
             return LinkKind.TAKEN, HASH, hashed
+        if len(hashed) == 1 and hashed[0] not in one.terms and self._has_equal_terms_elsewhere(hashed[0], row):
+            return LinkKind.AMBIGUOUS, BOTH, hashed
         others = [other for loan in hashed for other in self._rows_of[loan] if other != row]
         is_unique = len(hashed) == 1 and not any(hashed[0] in self._evidence[other].hashed for other in others)
         return LinkKind.UNIQUE if is_unique else LinkKind.AMBIGUOUS, HASH, hashed
+
+    def _has_equal_terms_elsewhere(self, loan: str, row: str) -> bool:
+        """Whether the terms of another row, not proven to be another loan, are those of this loan alone.
+
+        That is a conflict with a hash of a row without these terms: one of the two proofs has to be wrong.
+        """
+        return any({*self._evidence[other].terms} - self._with_row == {loan} for other in self._rivals((loan,), row))
 
     def _rivals(self, loans: Iterable[str], row: str) -> set[str]:
         """Return the other rows that a proof connects with the loans, but for those that are proven to be another loan."""

@@ -7,12 +7,13 @@ loan's, and the loan must not get a second row. Anything else is contradicted.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal
 from enum import Enum
 
 from shared import pg_times
 from shared.stepfi import amounts
 from sweeper.model import Row
+from sweeper.stepfi import address_texts
 
 AMOUNTS = ("amount", "guarantee")
 _CENT = Decimal("0.01")
@@ -71,9 +72,8 @@ class Terms:
 
 
 def wallet_of(row: Row) -> str | None:
-    """Return the wallet that the row's text names: an address in other case or with blanks is no other wallet."""
-    wallet = row["user_wallet"]
-    return wallet.strip().upper() if isinstance(wallet, str) and wallet.strip() else None
+    """Return the wallet that the row's text names: an address in other case, with blanks or quoted is no other wallet."""
+    return address_texts.named(row["user_wallet"])
 
 
 def match(row: Row, loan: Row, terms: Terms) -> Match:
@@ -95,11 +95,14 @@ def _vendor(row: Row, loan: Row) -> list[str] | None:
     mine, its = row["vendor_wallet"], loan["vendor"]
     if its is None:
         return ["the loan's vendor is not known"]
-    if mine is None or not mine.strip():
-        return ["the row's vendor has no known wallet" if row["vendor_id"] is not None else "the row has no vendor"]
     if mine == its:
         return []
-    return ["the vendor's wallet is written in another way"] if mine.strip().upper() == its else None
+    named = address_texts.named(mine)
+    if named is None:
+        return ["the row's vendor has no known wallet" if row["vendor_id"] is not None else "the row has no vendor"]
+    if named == its:
+        return ["the vendor's wallet is written in another way"]
+    return None if address_texts.is_address(named) else ["the wallet of the row's vendor is no address"]
 
 
 def _amounts(row: Row, loan: Row, terms: Terms) -> list[str] | None:
@@ -110,9 +113,7 @@ def _amounts(row: Row, loan: Row, terms: Terms) -> list[str] | None:
     pairs = [(row[name], loan[name]) for name in AMOUNTS if _is_amount(row[name]) and loan[name] is not None]
     unknown = [name for name in AMOUNTS if not _is_amount(row[name]) or loan[name] is None]
     for shift in _shifts(pairs):
-        unit = max(terms.unit, terms.unit.scaleb(shift, _EXACT))
-        scaled = [(mine, its.scaleb(shift, _EXACT)) for mine, its in pairs]
-        if all(abs(_EXACT.subtract(mine, its)) <= unit and (mine == 0) == (its == 0) for mine, its in scaled):
+        if all(_is_scaled(mine, its, shift, terms) for mine, its in pairs):
             ratio = f"the row's amounts are 10^{shift} times the loan's: another scale"
             return [ratio, *(f"{name} is not known" for name in unknown)]
     return None
@@ -130,6 +131,15 @@ def _amount(name: str, mine: Decimal | None, its: Decimal | None, terms: Terms) 
     return [f"{name} equals the loan's after rounding to cents"] if _is_same_in_cents(mine, its) else None
 
 
+def _is_scaled(mine: Decimal, its: Decimal, shift: int, terms: Terms) -> bool:
+    """Whether the row's amount is 10^shift times the loan's: within one unit, or after rounding to cents."""
+    if (mine == 0) != (its == 0):
+        return False
+    unit = max(terms.unit, terms.unit.scaleb(shift, _EXACT))
+    is_within = abs(_EXACT.subtract(mine, its.scaleb(shift, _EXACT))) <= unit
+    return is_within or _is_same_in_cents(mine.scaleb(-shift, _EXACT), its)
+
+
 def _is_amount(value: Decimal | None) -> bool:
     """Whether the value is a number; NULL and NaN say nothing about the amount."""
     return value is not None and value.is_finite()
@@ -143,7 +153,8 @@ def _is_same_in_cents(mine: Decimal, its: Decimal) -> bool:
         cents = _EXACT.subtract(mine.quantize(_CENT, rounding, _EXACT), its.quantize(_CENT, rounding, _EXACT))
         if cents == 0 and (mine == 0 or mine.quantize(_CENT, rounding, _EXACT) != 0):
             return True
-    return False
+    up = _EXACT.subtract(mine.quantize(_CENT, ROUND_CEILING, _EXACT), its.quantize(_CENT, ROUND_CEILING, _EXACT))
+    return up == 0 and its.quantize(_CENT, ROUND_FLOOR, _EXACT) != 0
 
 
 def _shifts(pairs: list[tuple[Decimal, Decimal]]) -> Iterator[int]:

@@ -13,12 +13,13 @@ from sqlalchemy import text
 from shared.stepfi.settings import Stepfi
 from sweeper.context import Context
 
-_KNOWN = "contract = :contract AND terms_since IS NOT NULL AND borrower IS NOT NULL AND created_at IS NOT NULL"
+KNOWN = "contract = :contract AND terms_since IS NOT NULL AND borrower IS NOT NULL AND created_at IS NOT NULL"
+"""SQL on `chain.loans`: of these loans all is known that a row is compared by."""
 
 # Loans 1 to `last` were given out, as far as anything tells.
 _COUNTED = text(f"""
 SELECT coalesce(greatest(max(loan_id), (SELECT max(loan_count) FROM chain.creditlines WHERE contract = :contract)), 0) AS last,
-  count(*) FILTER (WHERE {_KNOWN}) AS known
+  count(*) FILTER (WHERE {KNOWN}) AS known
 FROM chain.loans WHERE contract = :contract
 """)
 
@@ -26,7 +27,7 @@ _SPANS = text(f"""
 WITH known AS (
   SELECT loan_id, created_at, lag(loan_id, 1, 0) OVER (ORDER BY loan_id) AS before,
     lag(created_at) OVER (ORDER BY loan_id) AS made_before
-  FROM chain.loans WHERE {_KNOWN}
+  FROM chain.loans WHERE {KNOWN}
 ), newest AS (SELECT loan_id, created_at FROM known ORDER BY loan_id DESC LIMIT 1)
 SELECT before + 1 AS first, loan_id - 1 AS last, to_timestamp(made_before) AS earliest, to_timestamp(created_at) AS latest
 FROM known WHERE loan_id - before > 1
@@ -57,6 +58,12 @@ class Span:
 def possible(spans: Iterable[Span], *, row_made_at: datetime, window: timedelta) -> tuple[str, ...]:
     """Those that a row made at this moment may be waiting for, in words."""
     return tuple(str(span) for span in spans if span.may_be_made(row_made_at, row_made_at + window))
+
+
+async def given_out(context: Context, settings: Stepfi) -> int:
+    """Return how many loans the contract has given out, as far as anything tells: they have the numbers from 1 to that."""
+    async with context.chain.connect() as connection:
+        return int((await connection.execute(_COUNTED, {"contract": settings.creditline})).one().last)
 
 
 async def read(context: Context, settings: Stepfi) -> list[Span]:

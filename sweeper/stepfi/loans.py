@@ -17,7 +17,15 @@ from sweeper.digest.match import Ids
 from sweeper.digest.spec import Digest
 from sweeper.model import Finding, Row, Value
 from sweeper.spot_checks import Checked
-from sweeper.stepfi import loan_candidates, loan_confirm, loan_findings, loan_ids, loan_rules, loan_values
+from sweeper.stepfi import (
+    loan_candidates,
+    loan_confirm,
+    loan_findings,
+    loan_ids,
+    loan_rules,
+    loan_unknowns,
+    loan_values,
+)
 from sweeper.stepfi.loan_links import Links
 from sweeper.stepfi.loan_values import Surroundings
 from sweeper.stepfi.wallets import TOLERANCE_SETTING
@@ -29,10 +37,9 @@ SELECT row.id, {texts}, row.vendor_id, row.amount, row.loan_amount, row.guarante
 FROM loans AS row LEFT JOIN vendors AS vendor ON vendor.id = row.vendor_id
 """
 
-_COUNTED = text("""
+_COUNTED = text(f"""
 SELECT counter.loan_count,
-  (SELECT count(*) FROM chain.loans AS loan
-   WHERE loan.contract = counter.contract AND loan.loan_id <= counter.loan_count AND loan.terms_since IS NOT NULL) AS known
+  (SELECT count(*) FROM chain.loans WHERE {loan_unknowns.KNOWN} AND loan_id <= counter.loan_count) AS known
 FROM chain.creditlines AS counter WHERE counter.contract = :contract
 """)
 
@@ -122,7 +129,10 @@ FROM chain.loans AS entity"""
         return None if loan_ids.is_provisional(name) else super().entity_of(name)
 
     def digest(self) -> Digest:
-        """A time that is missing, or that another status left behind, is the app's own: on chain every status has its time."""
+        """A time that is missing, or that another status left behind, is the app's own: on chain every status has its time.
+
+        A row without an id is one that no entity has, and is looked at as such.
+        """
         tolerance = self._settings.amount_tolerance
         never = ", ".join(f"'{word}'" for word in sorted(loan_ids.NEVER_ON_CHAIN))
         provisional = " OR ".join(f"starts_with(it.loan_id, '{prefix}')" for prefix in loan_ids.PROVISIONAL_PREFIXES)
@@ -131,7 +141,7 @@ FROM chain.loans AS entity"""
             " WHEN 'defaulted' THEN it.defaulted_at IS NOT NULL ELSE true END"
         )
         return Digest(
-            app_key=f"CASE WHEN it.status IN ({never}) AND ({provisional}) THEN NULL ELSE it.loan_id END",
+            app_key=f"CASE WHEN it.status IN ({never}) AND ({provisional}) THEN NULL ELSE coalesce(it.loan_id, '') END",
             expected_key="it.loan_id",
             forms=(
                 spec.text("user_wallet"),

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import pg_times
+from shared import pg_times, strkey
 from sweeper.stepfi.loan_terms import Match, Strength, Terms, match, wallet_of
 
 AT = datetime(2026, 8, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 WINDOW, SKEW, TICK = timedelta(hours=1), timedelta(seconds=120), timedelta(microseconds=1)
 LATER = timedelta(seconds=5)
+VENDOR = strkey.encode_account(bytes(32))
 TERMS = Terms(window=WINDOW, skew=SKEW, tolerance=Decimal(0), unit=Decimal("0.0000001"))
 ROW = {
     "user_wallet": "GB",
@@ -55,6 +56,11 @@ def test_equal_terms(row: dict[str, Any]) -> None:
         ({"vendor_wallet": None}, {}, "vendor has no known wallet"),
         ({"vendor_wallet": " "}, {}, "vendor has no known wallet"),
         ({"vendor_wallet": "gv"}, {}, "written in another way"),
+        ({"vendor_wallet": "GX"}, {}, "is no address"),
+        ({"vendor_wallet": VENDOR[:-1] + "7"}, {}, "is no address"),
+        ({"vendor_wallet": f'"{VENDOR}"'}, {"vendor": VENDOR}, "written in another way"),
+        (money("33.34", "6.67"), money("33.3333333", "6.6666666"), "rounding to cents"),
+        (money("3333", "667"), money("33.3333333", "6.6666666"), "10^2 times"),
         ({}, {"vendor": None}, "loan's vendor is not known"),
         ({"amount": None}, {}, "row's amount is not known"),
         ({"amount": Decimal("NaN")}, {}, "row's amount is not known"),
@@ -91,7 +97,7 @@ def test_a_possible_match_says_why(row: dict[str, Any], loan: dict[str, Any], re
         ({"user_wallet": "GX"}, {}),
         ({"user_wallet": None}, {}),
         ({"user_wallet": None}, {"borrower": None}),
-        ({"vendor_wallet": "GX"}, {}),
+        ({"vendor_wallet": VENDOR}, {}),
         ({"amount": Decimal("100.01")}, {}),
         ({"guarantee": Decimal("19.99")}, {}),
         ({"amount": Decimal(-100)}, {}),

@@ -1,0 +1,203 @@
+"""Attacks on links by rows with odd ids, wallets, vendors, amounts and times: no loan that a row may be is held to be missing."""
+
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from deploy import stack
+from sweeper.model import Answer
+from tests.integration.mirror import Mirror, mirror
+from tests.integration.test_loan_links_near import HISTORY, Target, change, found, missing, of, provisional
+
+KEPT = ("loans", "vendors", "transactions", "chain.loans")
+# What an older or hand-made application may lack.
+LOOSE = (
+    "ALTER TABLE loans ALTER loan_id DROP NOT NULL, ALTER created_at DROP NOT NULL, ALTER user_wallet DROP NOT NULL",
+    "ALTER TABLE loans DROP CONSTRAINT loans_merchant_id_fkey",
+)
+
+
+@pytest.fixture(scope="module")
+async def mirrored(postgres: stack.Databases) -> AsyncIterator[Mirror]:
+    name = f"hostile_{uuid.uuid4().hex}"
+    async with mirror(await postgres.create_database(name), HISTORY) as made:
+        for statement in LOOSE:
+            await made.app.execute(statement)
+        for table in KEPT:
+            await made.app.execute(f"CREATE TABLE kept_{table.replace('.', '_')} AS TABLE {table}")
+        yield made
+    await postgres.drop_database(name)
+
+
+@pytest.fixture
+async def world(mirrored: Mirror) -> Mirror:
+    """Both databases as they were."""
+    await mirrored.app.execute(f"TRUNCATE {', '.join(KEPT)} CASCADE")
+    for table in KEPT:
+        await mirrored.app.execute(f"INSERT INTO {table} SELECT * FROM kept_{table.replace('.', '_')}")
+    return mirrored
+
+
+async def control(world: Mirror) -> Target:
+    """A row that is proven by its terms; whatever the attack, it is still linked."""
+    return await provisional(world, number=1)
+
+
+async def outcome(world: Mirror, target: Target, linked: Target | None, **settings: Any) -> tuple[str | None, bool]:
+    """The class of the target's row, and whether its loan is missing; the control is linked."""
+    findings = await found(world, **settings)
+    if linked is not None:
+        kind, row = of(findings, linked)
+        assert row is not None
+        assert (kind, row.answer, row.update.get("loan_id")) == (
+            *("unresolved_provisional_id", None, str(linked.loan)),
+        )
+        assert linked.entity not in missing(findings)
+    kind, row = of(findings, target)
+    assert row is None or not row.update
+    return kind, target.entity in missing(findings)
+
+
+ODD = {
+    "NULL": "NULL",
+    "nothing": "''",
+    "blank": "'   '",
+    "another prefix": "'tmp-1700000000000'",
+    "upper case": "'PENDING-1'",
+    "padded": "' pending-1-a'",
+    "too many digits": "'99999999999999999999'",
+    "one more than an u64": "'18446744073709551616'",
+    "a time in milliseconds": "'1700000000000'",
+    "zero": "'0'",
+    "the largest u64": "'18446744073709551615'",
+    "negative": "'-7'",
+    "decimals": "'7.0'",
+    "full-width digits": "'１７'",
+    "a newline": "E'17\\n'",
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+async def test_a_row_whatever_its_id_keeps_its_loan_from_a_second_row(world: Mirror, name: str) -> None:
+    target, linked = await provisional(world), await control(world)
+    await change(world, target, f"loan_id = {ODD[name]}")
+    assert await outcome(world, target, linked) == ("ambiguous_link", False)
+
+
+VENDORS = ("'n/a'", "'unknown'", "'0x52908400098527886E0F7030069857D2E4169EE7'", "left(wallet_address, 55)", "chr(160)")
+
+
+@pytest.mark.parametrize("wallet", VENDORS)
+async def test_a_vendor_whose_wallet_is_no_address_is_not_known(world: Mirror, wallet: str) -> None:
+    target = await provisional(world)
+    await world.app.execute(
+        f"UPDATE vendors SET wallet_address = {wallet} WHERE id = (SELECT vendor_id FROM loans WHERE id = $1::uuid)",
+        target.row,
+    )
+    assert await outcome(world, target, None) == ("ambiguous_link", False)
+
+
+async def test_a_vendor_whose_row_is_gone_is_not_known(world: Mirror) -> None:
+    target, linked = await provisional(world), await control(world)
+    await change(world, target, "vendor_id = gen_random_uuid()")
+    assert await outcome(world, target, linked) == ("ambiguous_link", False)
+
+
+WALLETS = (
+    "user_wallet || chr(8203)",
+    "chr(160) || user_wallet",
+    "'\"' || user_wallet || '\"'",
+    "user_wallet || E'\\n'",
+    "'stellar:' || user_wallet",
+    "chr(65279) || lower(user_wallet)",
+)
+
+
+@pytest.mark.parametrize("wallet", WALLETS)
+async def test_a_wallet_in_another_way_is_the_same_wallet(world: Mirror, wallet: str) -> None:
+    target, linked = await provisional(world), await control(world)
+    await change(world, target, f"user_wallet = {wallet}")
+    assert await outcome(world, target, linked) == ("ambiguous_link", False)
+
+
+MONEY = {
+    "amounts rounded up to cents": "amount = ceil(amount * 100) / 100, guarantee = ceil(guarantee * 100) / 100",
+    "one rounded up, the other down": "amount = ceil(amount * 100) / 100, guarantee = floor(guarantee * 100) / 100",
+    "whole cents": "amount = round(amount * 100), guarantee = round(guarantee * 100)",
+    "one unit on one, cents on the other": "amount = amount + 0.0000001, guarantee = round(guarantee, 2)",
+    "infinite": "amount = 'Infinity'",
+    "both not a number": "amount = 'NaN', guarantee = 'NaN'",
+    "the smallest units": "amount = amount * 10000000, guarantee = guarantee * 10000000",
+}
+
+
+@pytest.mark.parametrize("name", MONEY)
+async def test_amounts_that_nearly_fit_keep_the_loan_claimed(world: Mirror, name: str) -> None:
+    target, linked = await provisional(world), await control(world)
+    await world.app.execute(
+        "UPDATE chain.loans SET total_amount = 333333333, guarantee_amount = 66666667 WHERE key = $1", target.key
+    )
+    await change(world, target, "amount = 33.3333333, guarantee = 6.6666667")
+    await change(world, target, MONEY[name])
+    assert await outcome(world, target, linked) == ("ambiguous_link", False)
+
+
+TYPES = {
+    "a time without a zone": "ALTER created_at TYPE timestamp USING created_at AT TIME ZONE 'UTC'",
+    "short amounts": "ALTER amount TYPE numeric(20, 2), ALTER guarantee TYPE numeric(20, 2)",
+}
+
+
+@pytest.mark.parametrize("name", TYPES)
+async def test_columns_of_other_types_end_no_sweep(database: str, name: str) -> None:
+    async with mirror(database, HISTORY) as world:
+        await other_types(world, name)
+
+
+async def other_types(world: Mirror, name: str) -> None:
+    target, linked = await provisional(world), await control(world)
+    await change(world, target, "vendor_id = NULL")
+    await world.app.execute(f"ALTER TABLE loans {TYPES[name]}")
+    findings = await found(world)
+    assert of(findings, target)[0] == "ambiguous_link"
+    assert not {target.entity, linked.entity} & missing(findings)
+
+
+UNKNOWN = {
+    "when it was made": "created_at = NULL",
+    "its vendor": "vendor = NULL",
+    "its amounts": "total_amount = NULL, guarantee_amount = NULL",
+    "all but its borrower": "created_at = NULL, vendor = NULL, total_amount = NULL, guarantee_amount = NULL, terms_since = NULL",
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+async def test_a_loan_that_is_partly_known_may_be_the_row_s(world: Mirror, name: str) -> None:
+    target, linked = await provisional(world), await control(world)
+    await world.app.execute(f"UPDATE chain.loans SET {UNKNOWN[name]} WHERE key = $1", target.key)
+    findings = await found(world)
+    kind, row = of(findings, target)
+    assert row is not None
+    assert (kind, row.update, row.evidence["candidates"]) == ("ambiguous_link", {}, [target.entity])
+    assert target.entity not in missing(findings)
+    assert of(findings, linked)[0] == "unresolved_provisional_id"
+
+
+@pytest.mark.parametrize("column", ["borrower", "created_at"])
+async def test_an_absence_is_not_proven_while_a_loan_is_not_known(world: Mirror, column: str) -> None:
+    """A loan of which wallet or time is unknown may be the row's, whatever its row's amounts."""
+    target, other = await provisional(world), await provisional(world, number=2)
+    waiting = await provisional(world, number=3, status="pending")
+    for one in (target, waiting):
+        await change(world, one, "amount = amount + 7, user_wallet = 'GNONE'")
+    findings = await found(world)
+    kind, row = of(findings, target)
+    assert row is not None
+    assert (kind, row.answer, of(findings, waiting)[0]) == ("absent_on_chain", Answer.ABSENT, "abandoned_provisional")
+    await world.app.execute(f"UPDATE chain.loans SET {column} = NULL WHERE key = $1", other.key)
+    findings = await found(world)
+    kind, row = of(findings, target)
+    assert row is not None
+    assert (kind, row.answer, of(findings, waiting)[0]) == ("absent_on_chain", Answer.UNKNOWN, None)
