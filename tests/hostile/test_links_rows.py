@@ -1,63 +1,27 @@
 """Attacks on links by rows with odd ids, wallets, vendors, amounts and times: no loan that a row may be is held to be missing."""
 
-import uuid
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
 from deploy import stack
 from sweeper.model import Answer
+from tests.hostile import link_world
+from tests.hostile.link_world import control, outcome
 from tests.integration.mirror import Mirror, mirror
-from tests.integration.test_loan_links_near import HISTORY, Target, change, found, missing, of, provisional
-
-KEPT = ("loans", "vendors", "transactions", "chain.loans")
-# What an older or hand-made application may lack.
-LOOSE = (
-    "ALTER TABLE loans ALTER loan_id DROP NOT NULL, ALTER created_at DROP NOT NULL, ALTER user_wallet DROP NOT NULL",
-    "ALTER TABLE loans DROP CONSTRAINT loans_merchant_id_fkey",
-)
+from tests.integration.test_loan_links_near import HISTORY, change, found, missing, of, provisional
 
 
 @pytest.fixture(scope="module")
-async def mirrored(postgres: stack.Databases) -> AsyncIterator[Mirror]:
-    name = f"hostile_{uuid.uuid4().hex}"
-    async with mirror(await postgres.create_database(name), HISTORY) as made:
-        for statement in LOOSE:
-            await made.app.execute(statement)
-        for table in KEPT:
-            await made.app.execute(f"CREATE TABLE kept_{table.replace('.', '_')} AS TABLE {table}")
+async def shared(postgres: stack.Databases) -> AsyncIterator[Mirror]:
+    async with link_world.mirrored(postgres) as made:
         yield made
-    await postgres.drop_database(name)
 
 
 @pytest.fixture
-async def world(mirrored: Mirror) -> Mirror:
-    """Both databases as they were."""
-    await mirrored.app.execute(f"TRUNCATE {', '.join(KEPT)} CASCADE")
-    for table in KEPT:
-        await mirrored.app.execute(f"INSERT INTO {table} SELECT * FROM kept_{table.replace('.', '_')}")
-    return mirrored
-
-
-async def control(world: Mirror) -> Target:
-    """A row that is proven by its terms; whatever the attack, it is still linked."""
-    return await provisional(world, number=1)
-
-
-async def outcome(world: Mirror, target: Target, linked: Target | None, **settings: Any) -> tuple[str | None, bool]:
-    """The class of the target's row, and whether its loan is missing; the control is linked."""
-    findings = await found(world, **settings)
-    if linked is not None:
-        kind, row = of(findings, linked)
-        assert row is not None
-        assert (kind, row.answer, row.update.get("loan_id")) == (
-            *("unresolved_provisional_id", None, str(linked.loan)),
-        )
-        assert linked.entity not in missing(findings)
-    kind, row = of(findings, target)
-    assert row is None or not row.update
-    return kind, target.entity in missing(findings)
+async def world(shared: Mirror) -> Mirror:
+    await link_world.put_back(shared)
+    return shared
 
 
 ODD = {
