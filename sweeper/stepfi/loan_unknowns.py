@@ -13,7 +13,10 @@ from sqlalchemy import text
 from shared.stepfi.settings import Stepfi
 from sweeper.context import Context
 
-KNOWN = "contract = :contract AND terms_since IS NOT NULL AND borrower IS NOT NULL AND created_at IS NOT NULL"
+KNOWN = (
+    "contract = :contract AND terms_since IS NOT NULL AND created_at IS NOT NULL AND borrower IS NOT NULL"
+    " AND vendor IS NOT NULL AND total_amount IS NOT NULL AND guarantee_amount IS NOT NULL"
+)
 """SQL on `chain.loans`: of these loans all is known that a row is compared by."""
 
 # Loans 1 to `last` were given out, as far as anything tells.
