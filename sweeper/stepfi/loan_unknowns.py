@@ -19,11 +19,17 @@ KNOWN = (
 )
 """SQL on `chain.loans`: of these loans all is known that a row is compared by."""
 
-# Loans 1 to `last` were given out, as far as anything tells.
+# Loans 1 to `surely` were given out; to `last`, as far as anything tells. A number that only an unread event tells of may be no
+# loan's, so it counts only for `last`, and only where the contract's own counter was not seen since.
 _COUNTED = text(f"""
-SELECT coalesce(greatest(max(loan_id), (SELECT max(loan_count) FROM chain.creditlines WHERE contract = :contract)), 0) AS last,
+WITH counter AS (
+  SELECT max(loan_count) AS loan_count, coalesce(max(observed_at), '') AS seen_at
+  FROM chain.creditlines WHERE contract = :contract AND loan_count IS NOT NULL
+)
+SELECT coalesce(greatest(max(loan_id) FILTER (WHERE terms_since IS NOT NULL OR position > seen_at), loan_count), 0) AS last,
+  coalesce(greatest(max(loan_id) FILTER (WHERE terms_since IS NOT NULL), loan_count), 0) AS surely,
   count(*) FILTER (WHERE {KNOWN}) AS known
-FROM chain.loans WHERE contract = :contract
+FROM counter LEFT JOIN chain.loans ON contract = :contract GROUP BY loan_count
 """)
 
 _SPANS = text(f"""
@@ -64,9 +70,9 @@ def possible(spans: Iterable[Span], *, row_made_at: datetime, window: timedelta)
 
 
 async def given_out(context: Context, settings: Stepfi) -> int:
-    """Return how many loans the contract has given out, as far as anything tells: they have the numbers from 1 to that."""
+    """Return how many loans the contract has surely given out: they have the numbers from 1 to that."""
     async with context.chain.connect() as connection:
-        return int((await connection.execute(_COUNTED, {"contract": settings.creditline})).one().last)
+        return int((await connection.execute(_COUNTED, {"contract": settings.creditline})).one().surely)
 
 
 async def read(context: Context, settings: Stepfi) -> list[Span]:

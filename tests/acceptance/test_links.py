@@ -134,7 +134,8 @@ NEAR = {
     "one smallest unit": f"UPDATE loans SET guarantee = guarantee + 0.0000001 WHERE loan_id = '{PROVISIONAL}'",
     "cents": f"UPDATE loans SET amount = round(amount, 2), guarantee = round(guarantee, 2) WHERE loan_id = '{PROVISIONAL}'",
     "a time for an id": f"UPDATE loans SET loan_id = '1700000000000' WHERE loan_id = '{PROVISIONAL}'",
-    "whole cents": f"UPDATE loans SET amount = round(amount * 100), guarantee = round(guarantee * 100) WHERE loan_id = '{PROVISIONAL}'",
+    "whole cents": "UPDATE loans SET amount = round(amount * 100), guarantee = round(guarantee * 100) "
+    f"WHERE loan_id = '{PROVISIONAL}'",
     "clock": f"UPDATE loans SET created_at = created_at + interval '12 seconds' WHERE loan_id = '{PROVISIONAL}'",
 }
 

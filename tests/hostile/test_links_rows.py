@@ -6,6 +6,7 @@ import pytest
 
 from deploy import stack
 from sweeper.model import Answer
+from sweeper.stepfi import loan_unknowns
 from tests.hostile import link_world
 from tests.hostile.link_world import control, outcome
 from tests.integration.mirror import Mirror, mirror
@@ -165,3 +166,23 @@ async def test_an_absence_is_not_proven_while_a_loan_is_not_known(world: Mirror,
     kind, row = of(findings, target)
     assert row is not None
     assert (kind, row.answer, of(findings, waiting)[0]) == ("absent_on_chain", Answer.UNKNOWN, None)
+
+
+@pytest.mark.parametrize("is_later", [False, True], ids=["the counter seen since", "the counter not seen since"])
+async def test_a_number_in_an_unread_event_stops_no_link(world: Mirror, is_later: bool) -> None:
+    """The number may be an amount or a time: where the contract's counter was seen since, it is the number of no loan."""
+    target, linked = await provisional(world), await control(world)
+    await change(world, target, "loan_id = '1700000000000'")
+    position = "'~'" if is_later else "''"
+    await world.app.execute(
+        f"INSERT INTO chain.loans (key, position, contract, loan_id) SELECT 'loan:' || contract || ':1800000000000', "
+        f"{position}, contract, 1800000000000 FROM chain.loans LIMIT 1"
+    )
+    findings = await found(world)
+    assert link_world.is_linked(findings, linked)
+    kind, row = of(findings, target)
+    assert row is not None
+    assert (kind, row.update, missing(findings)) == ("ambiguous_link", {}, set())
+    last = await world.app.fetchval("SELECT max(loan_id) FROM chain.loans WHERE terms_since IS NOT NULL")
+    spans = await loan_unknowns.read(await world.context(), world.settings)
+    assert [(one.first, one.last) for one in spans] == [(last + 1, 1800000000000)] * is_later
