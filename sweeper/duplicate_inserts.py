@@ -1,4 +1,4 @@
-"""After an insert into a table whose key is not unique: whether the application inserted the same key at the same time.
+"""After a key was written to a table where it is not unique: whether the application wrote the same key at the same time.
 
 The key is read again in a new transaction after the commit. Transactions that were writing to the table at that moment are
 waited for, within a deadline: a row of theirs is seen only once they commit.
@@ -33,11 +33,12 @@ WHERE held.locktype = 'relation' AND held.mode = 'RowExclusiveLock' AND held.gra
 """)
 
 
-async def find(context: Context, table: AppTable, key: str, inserted: Sequence[Finding]) -> list[Finding]:
-    """Return a finding for each row of the inserted keys that have several rows by now."""
-    if insert_gate.is_unique(table, key) or not inserted:
+async def find(context: Context, table: AppTable, key: str, written: Sequence[Finding]) -> list[Finding]:
+    """Return a finding for each row of the keys that were inserted, or given to a row, and have several rows by now."""
+    values = [(one, (one.insert or one.update).get(key)) for one in written]
+    by_key = {row_images.value_text(value) or "": one for one, value in values if value is not None}
+    if insert_gate.is_unique(table, key) or not by_key:
         return []
-    by_key = {row_images.value_text((one.insert or {})[key]) or "": one for one in inserted}
     await _wait_for_writers(context, table)
     return [
         _duplicate(by_key[value], ids, row_id)
@@ -71,15 +72,15 @@ JOIN {table.name} AS live ON live.{name} = want.key GROUP BY want.value HAVING c
         return {row.value: row.ids for row in await connection.execute(statement, {"keys": list(values)})}
 
 
-def _duplicate(inserted: Finding, ids: Sequence[str], row_id: str) -> Finding:
+def _duplicate(written: Finding, ids: Sequence[str], row_id: str) -> Finding:
     return Finding(
         drift_class=DUPLICATE_ROW,
-        table=inserted.table,
+        table=written.table,
         row_id=row_id,
-        entity=inserted.entity,
-        words=f"{len(ids)} rows stand for {inserted.entity}: the application inserted one while this run inserted another.",
+        entity=written.entity,
+        words=f"{len(ids)} rows stand for {written.entity}: the application wrote one while this run wrote another.",
         evidence={"rows": list(ids)},
-        chain_key=inserted.chain_key,
+        chain_key=written.chain_key,
         action=Policy.REPORT,
         outcome=Outcome.REPORTED,
     )

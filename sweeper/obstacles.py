@@ -28,7 +28,12 @@ async def find(context: Context, table: AppTable, findings: Sequence[Finding]) -
     written = set(findings[0].update or findings[0].insert or {})
     key = context.subjects[table.name].row_key
     references = [one for one in table.references if findings[0].update and written & set(one.targets)]
-    unique = [columns for columns in table.unique if _is_at_stake(columns, findings[0], written, key)]
+    # A key names one row, also where the table has no constraint that says so: no update gives it to a second one.
+    unique = [
+        columns
+        for columns in dict.fromkeys([*table.unique, (key,)])
+        if _is_at_stake(columns, findings[0], written, key)
+    ]
     if not references and not unique:
         return {}
     reasons: Reasons = {}

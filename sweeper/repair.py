@@ -127,8 +127,8 @@ async def _repair_batch(
     # What could not even be looked at stays intended: the next run settles it.
     await journal.settle({n: one for n, one in zip(numbers, done, strict=True) if one is not batch_writer.NOT_SEEN})
     told = [_told(finding, one) for finding, one in zip(free, done, strict=True)]
-    inserted = [one for one in told if batch.is_insert and one.outcome is Outcome.REPAIRED]
-    return [*blocked, *told, *await duplicate_inserts.find(context, table, subject.row_key, inserted)]
+    written = [one for one in told if one.outcome is Outcome.REPAIRED]
+    return [*blocked, *told, *await duplicate_inserts.find(context, table, subject.row_key, written)]
 
 
 def batch_of(
