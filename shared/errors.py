@@ -64,6 +64,10 @@ class DatabaseReadOnly(SettingError):
     """The application database is read-only."""
 
 
+class WriteRefusedAsReadOnly(DatabaseReadOnly):
+    """The application database refused a write as read-only, though it does not say that it is: perhaps that of a trigger."""
+
+
 class NotMigrated(ChaintrueError):
     """The database of chaintrue has not the tables of this version."""
 

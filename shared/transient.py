@@ -1,5 +1,7 @@
 """Which errors of PostgreSQL pass: the same transaction may succeed when it is tried again."""
 
+import hashlib
+
 import asyncpg
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
@@ -14,6 +16,10 @@ _STATES = {
     "25006",  # read_only_sql_transaction: connected to what was the primary
     "55P03",  # lock_not_available
 }
+
+LONGEST_WORDS = 1024
+"""Bytes of a message that is quoted whole."""
+_KEPT = 256
 
 
 def is_transient(error: BaseException) -> bool:
@@ -32,9 +38,27 @@ def is_transient(error: BaseException) -> bool:
 
 
 def words(error: BaseException) -> str:
-    """One line for a log: what the server or the driver said, without the statement and its values."""
+    """One line for a log: what the server or the driver said, without the statement and its values, cut where it is long."""
+    return _cut(_line(error))
+
+
+def server_words(error: BaseException) -> str:
+    """Return the line of `words` without the name that the driver gives to the error."""
+    return _cut(_line(error).rpartition(">: ")[2])
+
+
+def _line(error: BaseException) -> str:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     return str(cause).strip().partition("\n")[0] or type(cause).__name__
+
+
+def _cut(line: str) -> str:
+    """The line, which a trigger may have made as long as it likes; of a long one the beginning, its length and hash."""
+    body = line.encode(errors="surrogatepass")
+    if len(body) <= LONGEST_WORDS:
+        return line
+    digest = hashlib.md5(body, usedforsecurity=False).hexdigest()
+    return f"{line[:_KEPT]}… [{len(body)} bytes, md5 {digest}]"
 
 
 def _passes(state: str | None) -> bool:

@@ -42,7 +42,11 @@ _SETTINGS = {
 
 # What the role or the address says of it, whatever a session said since.
 _SEARCH_PATH = "(SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path')"
-_MODES = {read_only: text(f"SET TRANSACTION READ {'ONLY' if read_only else 'WRITE'}") for read_only in (True, False)}
+_MODES = {
+    read_only: text(f"SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ {'ONLY' if read_only else 'WRITE'}")
+    for read_only in (True, False)
+}
+"""A statement has to see what was committed while it waited for a lock, whatever the isolation that the role has by default."""
 
 
 def _set(settings: dict[str, str], *, read_only: bool) -> str:
@@ -91,7 +95,7 @@ async def _begun(engine: AsyncEngine, *, read_only: bool) -> AsyncIterator[Async
     except (ProgrammingError, asyncpg.InsufficientPrivilegeError) as error:  # the second of what went past SQLAlchemy
         if isinstance(error, ProgrammingError) and not is_missing_right(error):
             raise
-        words = transient.words(error).rpartition(">: ")[2]
+        words = transient.server_words(error)
         raise errors.RightMissing(
             f"the role of CHAINTRUE_APP_DATABASE__URL lacks a right: {words}",
             cure="run the application's script in deploy/roles as the owner of the tables; `chaintrue doctor` names the rights",
@@ -99,7 +103,7 @@ async def _begun(engine: AsyncEngine, *, read_only: bool) -> AsyncIterator[Async
     except DBAPIError as error:
         if read_only or _sqlstate(error) != _READ_ONLY:
             raise
-        raise app_read_only.error("refused") from None
+        raise app_read_only.refused(transient.server_words(error)) from None
 
 
 async def _set_up(connection: AsyncConnection, security: RowSecurity, *, read_only: bool) -> None:

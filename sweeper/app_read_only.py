@@ -42,7 +42,6 @@ _REASONS = {
         f"{_SETTING} its sessions",
         "look in the server's configuration (a full disk?) and in the options of CHAINTRUE_APP_DATABASE__URL",
     ),
-    "refused": ("it refused a write as read-only", "look whether the server became a standby, or its host locked it"),
 }
 
 
@@ -50,6 +49,14 @@ def error(by: str) -> errors.DatabaseReadOnly:
     """Return the error for what makes the database read-only."""
     why, hint = _REASONS[by]
     return errors.DatabaseReadOnly(f"the application database is read-only: {why}", cure=hint)
+
+
+def refused(words: str) -> errors.WriteRefusedAsReadOnly:
+    """Return the error for a write that was refused as read-only; `words` is what the database said."""
+    return errors.WriteRefusedAsReadOnly(
+        f"the application database is read-only: it refused a write: {words}",
+        cure="look whether the server became a standby, or its host locked it, or a trigger writes elsewhere",
+    )
 
 
 async def look(connection: AsyncConnection) -> errors.DatabaseReadOnly | None:

@@ -14,7 +14,8 @@ IMMEDIATE = "SET CONSTRAINTS ALL IMMEDIATE"
 def update(batch: Batch, *, past_locked: bool) -> str:
     """Lock the rows in the order of their ids, and write what stands as it was; gives the places of those.
 
-    `past_locked`: rows that another transaction holds are passed over, not waited for.
+    `past_locked`: rows that another transaction holds are passed over, not waited for. Whether a row stands is seen under its
+    lock: the snapshot of the statement may show an older version of a row that was waited for.
     """
     table, ids = batch.table, row_images.array_sql(ID, batch.table.types[ID])
     new, names = row_images.unnest_sql(table, batch.written, prefix="new")
@@ -22,7 +23,7 @@ def update(batch: Batch, *, past_locked: bool) -> str:
 WITH want AS MATERIALIZED ({_locked(batch, new, names, past_locked=past_locked)}),
 written AS (
   UPDATE {table.name} AS live SET {_sets(batch)} FROM want
-  WHERE live.id = want.id AND live.id = ANY({ids}) AND {_stands(batch)}
+  WHERE live.id = want.id AND live.id = ANY({ids}) AND want.stands
 )
 SELECT array_agg(place ORDER BY place) FROM want WHERE stands"""
 
@@ -44,22 +45,26 @@ WHERE live.id = want.id AND live.id = ANY({ids}) AND {_stands(batch)}"""
 
 
 def insert(batch: Batch) -> str:
-    """Add rows that are still missing; gives the ids, and the place where the key is still that of the batch."""
+    """Add rows that are still missing; gives the ids, and the place where the key is still that of the batch.
+
+    Of a row that came since the keys were read it says so (`is_missing`): that one is somebody else's, whatever it holds.
+    """
     table, key = batch.table, row_images.quoted(batch.key)
     new, names = row_images.unnest_sql(table, batch.written, prefix="new")
     values = ", ".join(f"want.new_{number}" for number, _ in enumerate(batch.written))
     named = f"want.new_{batch.written.index(batch.key)}"
     return f"""
 WITH want AS MATERIALIZED (
-  SELECT * FROM unnest({", ".join(new)}) WITH ORDINALITY AS want ({", ".join(names)}, place)
+  SELECT want.*, NOT EXISTS (SELECT FROM {table.name} AS other WHERE other.{key} = {named}) AS is_missing
+  FROM unnest({", ".join(new)}) WITH ORDINALITY AS want ({", ".join(names)}, place)
 ),
 live AS (
   INSERT INTO {table.name} ({row_images.listed(batch.written)}) SELECT {values} FROM want
-  WHERE NOT EXISTS (SELECT FROM {table.name} AS other WHERE other.{key} = {named}) ORDER BY want.place
+  WHERE want.is_missing ORDER BY want.place
   RETURNING id, {key} AS key
 )
-SELECT want.place, CAST(live.id AS text) AS row_id, CAST(live.key AS text) AS key
-FROM live LEFT JOIN want ON live.key = {named}"""
+SELECT want.place, want.is_missing, CAST(live.id AS text) AS row_id, CAST(live.key AS text) AS key
+FROM live FULL JOIN want ON live.key = {named}"""
 
 
 def read(batch: Batch, columns: Sequence[str], *, locking: bool = False) -> str:
@@ -116,14 +121,17 @@ def _sets(batch: Batch) -> str:
 
 def _before(batch: Batch) -> tuple[list[str], list[str]]:
     """The arrays that say what the rows have to be, and the names of their elements."""
-    old, names = row_images.unnest_sql(batch.table, batch.relied_on, prefix="old")
+    old, names = row_images.unnest_sql(batch.table, batch.relied_on, prefix="old", of_domains=False)
     return [row_images.array_sql(ID, batch.table.types[ID]), "CAST(:hash AS text[])", *old], [ID, "hash", *names]
 
 
 def _stands(batch: Batch) -> str:
-    """Whether the row holds its before image, as its columns store it, and has the hash that the batch asks for."""
+    """Whether the row holds its before image, as its columns store it, and has the hash that the batch asks for.
+
+    A domain may forbid by now what its rows still hold (NOT VALID), so the image is read as the type beneath it.
+    """
     same = [
-        f"live.{row_images.quoted(name)} IS NOT DISTINCT FROM CAST(want.old_{number} AS {batch.table.types[name]})"
+        f"live.{row_images.quoted(name)} IS NOT DISTINCT FROM CAST(want.old_{number} AS {batch.table.base_type(name)})"
         for number, name in enumerate(batch.relied_on)
     ]
     return " AND ".join([*same, f"(want.hash IS NULL OR want.hash = {row_images.hash_sql('live')})"])

@@ -2,11 +2,13 @@
 
 What a constraint, a trigger or a policy refuses is tried in halves down to the row, so that one row's trouble is its own; what
 the role may not write at all is refused as a whole. What met another transaction is tried again within a budget; a batch whose
-answer was lost is settled by looking at the rows.
+answer was lost is settled by looking at the rows. Any error may come from a trigger that acts on one row: where the attempts are
+used up, halves are tried too, for a limited time.
 """
 
 import asyncio
 import random
+import time
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy.exc import DBAPIError
@@ -20,6 +22,10 @@ from sweeper.journal import Done
 from sweeper.model import Outcome
 
 ATTEMPTS = 5
+ROUNDS = 5
+"""How often a batch is written again without the rows that the application changed; then in halves."""
+SEARCH_SECONDS = 60.0
+"""For how long the rows are looked for that keep a batch from being written."""
 _WAIT_SECONDS = 0.1
 """Before the second attempt; doubled for each further one, and spread so that two who met do not meet again."""
 
@@ -29,6 +35,10 @@ _NOT_SUPPORTED = "0A000"
 """What PostgreSQL says to an INSERT with RETURNING into a table that has a rule on inserts."""
 
 HELD = "another transaction holds the row, and did not end in time"
+OUT_OF_REACH = (
+    "the row is as it was, but could not be locked for the update: a row-level policy forbids it, or a change to it was taken "
+    "back meanwhile"
+)
 NOT_DONE = "not done: the connection to the application's database was lost before"
 NO_MATTER = "the row is neither as it was before nor as it was to be written"
 
@@ -38,7 +48,6 @@ NOT_SEEN = Done(
 )
 """Of what stays open for a later run."""
 _CHANGED = Done(outcome=Outcome.SKIPPED_CHANGED)
-_DROPPED = Done(outcome=Outcome.FAILED, reason=batches.DROPPED)
 
 
 async def write(context: Context, batch: Batch) -> list[Done]:
@@ -51,64 +60,75 @@ class _Writer:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._search_until: float | None = None
 
-    async def write(self, batch: Batch, *, attempt: int = 1) -> list[Done]:
+    async def write(self, batch: Batch, *, attempt: int = 1, rounds: int = ROUNDS) -> list[Done]:
         last = attempt >= ATTEMPTS
         await self._context.lock.ensure()
         try:
             async with app_access.writing(self._context.app) as connection:
                 written = await batches.write(connection, batch, past_locked=last)
         except Altered as error:
-            return await self._without_altered(batch, error, attempt)
+            return await self._without_altered(batch, error, attempt, rounds)
+        except errors.WriteRefusedAsReadOnly as error:
+            return await self._search(batch, _read_only(error), attempt=attempt)
         except errors.DatabaseReadOnly as error:  # no half of the batch would be accepted either
-            return [Done(outcome=Outcome.FAILED, reason=f"{error.args[0]}. Hint: {error.cure}")] * len(batch)
+            return [Done(outcome=Outcome.FAILED, reason=_read_only(error))] * len(batch)
         except errors.RightMissing as error:
             reason = f"{error.args[0]}; cure: {error.cure}"
             return await (self._refused if await self._may_never(batch) else self._in_halves)(batch, reason)
         except (DBAPIError, OSError, TimeoutError) as error:
             return await self._after_error(batch, error, attempt)
-        done = {place: _repaired(seen) for place, seen in written.seen.items()} | dict.fromkeys(
-            written.dropped, _DROPPED
-        )
+        done = {place: _repaired(seen) for place, seen in written.items()}
         places = range(1, len(batch) + 1)
         untouched = [place for place in places if place not in done]
         if untouched:
             done |= await self._why_untouched(batch, untouched, past_locked=last)
         return [done[place] for place in places]
 
-    async def _without_altered(self, batch: Batch, error: Altered, attempt: int) -> list[Done]:
-        """Nothing was committed: what the application would have changed is refused, and the others are written without it."""
-        if not error.reasons:
-            return await self._in_halves(batch, str(error))
+    async def _without_altered(self, batch: Batch, error: Altered, attempt: int, rounds: int) -> list[Done]:
+        """Nothing was committed: what the application dropped or changed is refused, and the others are written without it."""
+        if not error.reasons or not rounds:
+            return await self._in_halves(batch, str(error), attempt=attempt)
         refused = dict[int, Done]()
         for place, reason in error.reasons.items():
             (refused[place],) = await self._refused(batch.part([place - 1]), reason)
         others = [place for place in range(1, len(batch) + 1) if place not in refused]
         if others:
             part = batch.part([place - 1 for place in others])
-            refused |= dict(zip(others, await self.write(part, attempt=attempt), strict=True))
+            again = await self.write(part, attempt=attempt, rounds=rounds - 1)
+            refused |= dict(zip(others, again, strict=True))
         return [refused[place] for place in range(1, len(batch) + 1)]
 
     async def _after_error(self, batch: Batch, error: Exception, attempt: int) -> list[Done]:
         """What met another transaction is tried again, what was lost is looked at, and all else is a refusal."""
         if _sqlstate(error) in _MET_ANOTHER:
             if attempt >= ATTEMPTS:
-                return [Done(outcome=Outcome.FAILED, reason=f"{words(error)}, {ATTEMPTS} times")] * len(batch)
+                return await self._search(batch, f"{words(error)}, {ATTEMPTS} times", attempt=attempt)
             await _pause(attempt)
             return await self.write(batch, attempt=attempt + 1)
         if transient.is_transient(error):
-            return await self._after_loss(batch, attempt)
+            return await self._after_loss(batch, error, attempt)
         if batch.is_insert and _sqlstate(error) == _NOT_SUPPORTED:
-            return await self._refused(batch, f"a rule of the application's database stands in the way: {words(error)}")
+            reason = f"a rule or trigger of the application's database stands in the way: {words(error)}"
+            return await self._in_halves(batch, reason)
         return await self._in_halves(batch, words(error))
 
-    async def _in_halves(self, batch: Batch, reason: str) -> list[Done]:
+    async def _in_halves(self, batch: Batch, reason: str, *, attempt: int = 1) -> list[Done]:
         """One row at least is refused: the others are written without it."""
         if len(batch) == 1:
             return await self._refused(batch, reason)
         middle = len(batch) // 2
         first, second = batch.part(range(middle)), batch.part(range(middle, len(batch)))
-        return [*await self.write(first), *await self.write(second)]
+        return [*await self.write(first, attempt=attempt), *await self.write(second, attempt=attempt)]
+
+    async def _search(self, batch: Batch, reason: str, *, attempt: int) -> list[Done]:
+        """Something keeps the batch from being written, perhaps one row: halves are tried as long as the time for that lasts."""
+        if self._search_until is None:
+            self._search_until = time.monotonic() + SEARCH_SECONDS
+        if time.monotonic() > self._search_until:
+            return await self._refused(batch, reason)
+        return await self._in_halves(batch, reason, attempt=attempt)
 
     async def _refused(self, batch: Batch, reason: str) -> list[Done]:
         """A row that came just before ours is no failure: there is nothing left to insert."""
@@ -126,24 +146,29 @@ class _Writer:
         return rights is not None and not {*batch.written} <= (rights.inserts if batch.is_insert else rights.updates)
 
     async def _why_untouched(self, batch: Batch, places: Sequence[int], *, past_locked: bool) -> Mapping[int, Done]:
-        """A row that was not written had changed since it was read, unless it was passed over because somebody holds it."""
+        """A row that was not written had changed since it was read, unless it is as it was: then it could not be locked."""
         changed = dict.fromkeys(places, _CHANGED)
-        if not past_locked or batch.is_insert:
+        if batch.is_insert:
             return changed
         seen = await self._look(batch, locking=False) or {}
-        held = Done(outcome=Outcome.FAILED, reason=HELD)
-        return changed | {place: held for place in places if place in seen and seen[place].is_before}
+        held = Done(outcome=Outcome.FAILED, reason=HELD if past_locked else OUT_OF_REACH)
+        return changed | {place: held for place in places if place in seen and _stands(batch, place, seen[place])}
 
-    async def _after_loss(self, batch: Batch, attempt: int) -> list[Done]:
+    async def _after_loss(self, batch: Batch, error: Exception, attempt: int) -> list[Done]:
         """The answer was lost: what became of the rows is seen on them; those that were not written are tried again."""
         await _pause(attempt)
         seen = await self._look(batch, locking=True)
         if seen is None:
             return [NOT_SEEN] * len(batch)
-        done = [settled(seen.get(place), batch, not_done=NOT_DONE) for place in range(1, len(batch) + 1)]
+        reason = f"{words(error)}, {ATTEMPTS} times" if _is_answer(error) else NOT_DONE
+        done = [settled(seen.get(place), batch, not_done=reason) for place in range(1, len(batch) + 1)]
         again = [number for number, one in enumerate(done) if one.outcome is Outcome.FAILED]
-        if again and attempt < ATTEMPTS:
-            tried = await self.write(batch.part(again), attempt=attempt + 1)
+        if again:
+            part = batch.part(again)
+            if attempt < ATTEMPTS:
+                tried = await self.write(part, attempt=attempt + 1)
+            else:
+                tried = await self._search(part, reason, attempt=attempt)
             for number, one in zip(again, tried, strict=True):
                 done[number] = one
         return done
@@ -179,9 +204,24 @@ def _repaired(seen: Seen) -> Done:
     return Done(outcome=Outcome.REPAIRED, row_id=seen.row_id, row_hash=seen.row_hash)
 
 
+def _stands(batch: Batch, place: int, seen: Seen) -> bool:
+    """Whether the row is as the update relies on."""
+    wanted = batch.hashes[place - 1] if batch.hashes else None
+    return seen.is_before and wanted in (None, seen.row_hash)
+
+
+def _read_only(error: errors.DatabaseReadOnly) -> str:
+    return f"{error.args[0]}. Hint: {error.cure}"
+
+
+def _is_answer(error: Exception) -> bool:
+    """Whether the database answered with an error over a connection that goes on, so that nothing was lost."""
+    return isinstance(error, DBAPIError) and not error.connection_invalidated and _sqlstate(error) is not None
+
+
 def words(error: BaseException) -> str:
     """What the database said, in a line, without the statement."""
-    return transient.words(error).rpartition(">: ")[2]
+    return transient.server_words(error)
 
 
 def _sqlstate(error: BaseException) -> str | None:

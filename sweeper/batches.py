@@ -5,7 +5,7 @@ read back after each write, whether the table is known to have triggers or not: 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import text
@@ -17,11 +17,12 @@ from sweeper import app_access, batch_sql, insert_locks, long_values
 from sweeper.batch import Batch
 from sweeper.row_images import Image
 
-__all__ = ["Altered", "Batch", "Seen", "Written", "look", "write"]
+__all__ = ["Altered", "Batch", "Seen", "look", "write"]
 
 _BY = "a trigger or rule"
 DROPPED = f"the application's database dropped the write without an error: {_BY}"
 REMOVED = f"the application's database removed the row after the write: {_BY}"
+SEVERAL = "several rows of the table have this id, so it cannot be told which of them is meant"
 _SHOWN = 100
 """Bytes of a value that a reason quotes whole."""
 
@@ -36,16 +37,10 @@ class Seen:
     is_before: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What became of the rows, by their places in the batch (from 1); a row in neither was not as it had to be."""
-
-    seen: Mapping[int, Seen] = field(default_factory=dict)
-    dropped: frozenset[int] = frozenset()
-
-
 class Altered(errors.ChaintrueError):
-    """The application's database makes something else of the write, so the transaction is not to be committed.
+    """The application's database makes something else of the write, or drops it, so the transaction is not to be committed.
+
+    What a trigger did beside a write that it dropped would be committed with it, and the report would not tell.
 
     `reasons`: by place. Empty where it cannot be said which of the rows it is.
     """
@@ -64,8 +59,8 @@ class _Row:
     values: Image
 
 
-async def write(connection: AsyncConnection, batch: Batch, *, past_locked: bool = False) -> Written:
-    """Write what still stands as it was, and read it back.
+async def write(connection: AsyncConnection, batch: Batch, *, past_locked: bool = False) -> dict[int, Seen]:
+    """Write what still stands as it was, and read it back; returns the written rows by their places (from 1).
 
     `past_locked`: rows that another transaction holds are passed over, not waited for. Raises Altered.
     """
@@ -89,64 +84,68 @@ def _seen(batch: Batch, place: int, row: _Row) -> Seen:
     return Seen(row.row_id, row.row_hash, batch.holds(batch.after[place - 1], row.values), is_before)
 
 
-async def _update(connection: AsyncConnection, batch: Batch, past_locked: bool) -> Written:
+async def _update(connection: AsyncConnection, batch: Batch, past_locked: bool) -> dict[int, Seen]:
     by_rule = batch.table.has_rules
     statement = text((batch_sql.lock if by_rule else batch_sql.update)(batch, past_locked=past_locked))
     parameters = batch_sql.before_parameters(batch) if by_rule else batch_sql.parameters(batch)
-    standing: list[int] = (await connection.execute(statement, parameters)).scalar_one() or []
+    places: list[int] = (await connection.execute(statement, parameters)).scalar_one() or []
+    standing = sorted({*places})  # an id that several rows have is there several times
     if not standing:
-        return Written()
+        return {}
     part = batch if len(standing) == len(batch) else batch.part([place - 1 for place in standing])
     if by_rule:
         await connection.execute(text(batch_sql.update_by_rule(part)), batch_sql.parameters(part))
     await connection.execute(text(batch_sql.IMMEDIATE))
     rows = await _read(connection, part, part.written)
-    seen, dropped, reasons = dict[int, Seen](), set[int](), dict[int, str]()
+    seen, reasons = dict[int, Seen](), dict[int, str]()
     for number, place in enumerate(standing):
-        row = next(iter(rows.get(number + 1, ())), None)
-        if row is not None and not (unlike := part.unlike(number, row.values)):
-            seen[place] = Seen(row.row_id, row.row_hash)
-        elif row is None:
+        found = rows.get(number + 1, [])
+        if len(found) == 1 and not (unlike := part.unlike(number, found[0].values)):
+            seen[place] = Seen(found[0].row_id, found[0].row_hash)
+        elif len(found) > 1:
+            reasons[place] = SEVERAL
+        elif not found:
             reasons[place] = REMOVED
-        elif part.holds({name: part.before[number][name] for name in part.written}, row.values):
-            dropped.add(place)
+        elif part.holds({name: part.before[number][name] for name in part.written}, found[0].values):
+            reasons[place] = DROPPED
         else:
-            reasons[place] = _changed(unlike, row.values)
+            reasons[place] = _changed(unlike, found[0].values)
     if reasons:
         raise Altered(reasons)
-    return Written(seen, frozenset(dropped))
+    return seen
 
 
-async def _insert(connection: AsyncConnection, batch: Batch) -> Written:
+async def _insert(connection: AsyncConnection, batch: Batch) -> dict[int, Seen]:
     """Under the locks of the keys: what is there already is left as it is, what a trigger makes of the others is read back."""
     await insert_locks.take(connection, batch)
     there = await _read(connection, batch, [])
     missing = [place for place in range(1, len(batch) + 1) if place not in there]
     if not missing:
-        return Written()
+        return {}
     part = batch.part([place - 1 for place in missing])
     made = (await connection.execute(text(batch_sql.insert(part)), batch_sql.parameters(part))).all()
     await connection.execute(text(batch_sql.IMMEDIATE))
-    ids = {row.place: row.row_id for row in made if row.place is not None}
+    came = {row.place for row in made if row.place is not None and not row.is_missing}
+    ids = {row.place: row.row_id for row in made if row.place is not None and row.row_id is not None}
     if renamed := [row.key for row in made if row.place is None]:
-        unplaced = [place for number, place in enumerate(missing, start=1) if number not in ids]
+        unplaced = [place for number, place in enumerate(missing, start=1) if number not in ids and number not in came]
         reason = _changed([batch.key], {batch.key: renamed[0]})
         raise Altered({unplaced[0]: reason} if len(unplaced) == 1 else {}, reason)
     rows = await _read(connection, part, part.written)
-    seen, dropped, reasons = dict[int, Seen](), set[int](), dict[int, str]()
+    seen, reasons = dict[int, Seen](), dict[int, str]()
     for number, place in enumerate(missing):
+        if number + 1 in came:
+            continue
         row = _own(rows.get(number + 1, ()), ids.get(number + 1))
         if row is not None and not (unlike := part.unlike(number, row.values)):
             seen[place] = Seen(row.row_id, row.row_hash)
         elif row is not None:
             reasons[place] = _changed(unlike, row.values)
-        elif number + 1 in ids:
-            reasons[place] = REMOVED
         else:
-            dropped.add(place)
+            reasons[place] = REMOVED if number + 1 in ids else DROPPED
     if reasons:
         raise Altered(reasons)
-    return Written(seen, frozenset(dropped))
+    return seen
 
 
 def _own(rows: Sequence[_Row], row_id: str | None) -> _Row | None:

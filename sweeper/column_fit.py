@@ -125,7 +125,7 @@ async def _cast(connection: AsyncConnection, column_type: str, values: Sequence[
         if transient.is_transient(error):
             raise
         if len(values) == 1:
-            return [_Raised(transient.words(error).rpartition(">: ")[2])]
+            return [_Raised(transient.server_words(error))]
         middle = len(values) // 2
         first = await _cast(connection, column_type, values[:middle])
         return first + await _cast(connection, column_type, values[middle:])

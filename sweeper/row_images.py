@@ -44,10 +44,16 @@ def array_sql(parameter: str, column_type: str) -> str:
     return f"CAST(CAST(:{parameter} AS text[]) AS {'bpchar' if base == 'character' else base}[])"
 
 
-def unnest_sql(table: AppTable, columns: Sequence[str], *, prefix: str) -> tuple[list[str], list[str]]:
-    """The arrays of these columns for `unnest`, and the names that they are given there."""
+def unnest_sql(
+    table: AppTable, columns: Sequence[str], *, prefix: str, of_domains: bool = True
+) -> tuple[list[str], list[str]]:
+    """The arrays of these columns for `unnest`, and the names that they are given there.
+
+    `of_domains`: values of a column whose type is a domain have to be in it.
+    """
     names = [f"{prefix}_{number}" for number, _ in enumerate(columns)]
-    return [array_sql(name, table.types[column]) for name, column in zip(names, columns, strict=True)], names
+    types = [table.types[column] if of_domains else table.base_type(column) for column in columns]
+    return [array_sql(name, kind) for name, kind in zip(names, types, strict=True)], names
 
 
 def parameters(images: Sequence[Image], columns: Sequence[str], *, prefix: str) -> dict[str, list[str | None]]:

@@ -128,7 +128,7 @@ async def test_no_row_is_tried_in_halves(app: App, monkeypatch: pytest.MonkeyPat
 
 
 async def test_a_database_that_becomes_read_only_meanwhile(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PostgreSQL itself says 25006 then: in the middle of a batch, once for all of its rows."""
+    """PostgreSQL itself says 25006 then, in the middle of a batch; a trigger may be what was refused, so halves are tried."""
     await app.connection.execute("""
 CREATE TABLE audit (at timestamptz);
 CREATE FUNCTION demote() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -144,7 +144,8 @@ CREATE TRIGGER demote BEFORE UPDATE ON loans FOR EACH ROW EXECUTE FUNCTION demot
     monkeypatch.setattr(batches, "write", counted)
     done = await app.repair([await app.finding(await app.loan(), status="completed") for _ in range(8)])
     assert {one.outcome for one in done} == {Outcome.FAILED}
-    assert tried == [8]
+    assert tried.count(1) == 8
+    assert len(tried) == 15
     assert all("read-only: it refused a write" in one.evidence["reason"] for one in done)
 
 
