@@ -21,14 +21,20 @@ WAIT_SECONDS = 5.0
 """For how long writers that the check met are waited for."""
 _LOOK_SECONDS = 0.05
 
-# The table, its partitions and children: who inserts into one of them holds that one's lock alone.
+# The table, its partitions and children, and what a view reads: who inserts into one of them holds that one's lock alone. A
+# prepared transaction has no process.
 _WRITERS = text("""
 WITH RECURSIVE tables (id) AS (
   SELECT CAST(to_regclass(:table) AS oid)
-  UNION SELECT below.inhrelid FROM tables JOIN pg_inherits AS below ON below.inhparent = tables.id
+  UNION SELECT below.id FROM tables CROSS JOIN LATERAL (
+    SELECT inhrelid FROM pg_inherits WHERE inhparent = tables.id
+    UNION ALL SELECT read.refobjid FROM pg_rewrite AS rule JOIN pg_depend AS read ON read.objid = rule.oid
+      AND read.classid = CAST('pg_rewrite' AS regclass) AND read.refclassid = CAST('pg_class' AS regclass)
+      WHERE rule.ev_class = tables.id AND rule.ev_type = '1') AS below (id)
 )
 SELECT held.virtualtransaction AS writer FROM pg_locks AS held JOIN tables ON tables.id = held.relation
-WHERE held.locktype = 'relation' AND held.mode = 'RowExclusiveLock' AND held.granted AND held.pid <> pg_backend_pid()
+WHERE held.locktype = 'relation' AND held.mode = 'RowExclusiveLock' AND held.granted
+  AND held.pid IS DISTINCT FROM pg_backend_pid()
   AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """)
 
