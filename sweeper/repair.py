@@ -9,13 +9,12 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from itertools import chain
 
 from sweeper import app_rights, batch_writer, duplicate_inserts, insert_gate, lanes, obstacles, row_images
 from sweeper.app_schema import AppTable
-from sweeper.batch import MARKED_BY_APP, WRITTEN_AT, Batch
+from sweeper.batch import MARKED_BY_APP, Batch
 from sweeper.context import Context, Subject
 from sweeper.journal import Done, Journal
 from sweeper.model import NEEDS_SETTING, Finding, Outcome, Value
@@ -139,25 +138,18 @@ def batch_of(
     *,
     storage: Storage = _EXACT,
 ) -> Batch:
-    """Return findings of one shape as a batch; `storage` says by how much its amounts may be rounded."""
+    """Return findings of one shape as a batch; `storage` says by how much its amounts may be rounded, and what is only a mark."""
     written = _written(findings[0])
-    marks = {name for name in written if all(_is_mark(_written(one), name) for one in findings)}
     return Batch(
         table=table,
         key=key,
         tolerances={name: amount for name in written if (amount := storage.tolerance_of(name))},
-        marks=MARKED_BY_APP | marks,
+        marks=MARKED_BY_APP | storage.marks,
         ids=[one.row_id or "" for one in findings],
         after=[row_images.of(_written(one)) for one in findings],
         before=[row_images.of(one.guard) for one in findings] if findings[0].update else (),
         hashes=hashes,
     )
-
-
-def _is_mark(written: Mapping[str, Value], name: str) -> bool:
-    """Whether the column gets the time of the writing."""
-    value = written[name]
-    return isinstance(value, datetime) and value == written.get(WRITTEN_AT)
 
 
 def _written(finding: Finding) -> Mapping[str, Value]:

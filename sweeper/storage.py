@@ -26,12 +26,14 @@ class Storage:
     """What a subject says of the columns that it writes.
 
     together   a column, and those that are written with it or not at all
+    marks      columns beside `updated_at` that no rule compares: the application may set a time of its own there
     amounts    columns that may be rounded by up to `tolerance`, because the rules accept that much; `tolerance_setting` names
                the setting
     examples   values that a sweep may write: `doctor` looks whether the columns can hold them
     """
 
     together: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    marks: frozenset[str] = frozenset()
     amounts: frozenset[str] = frozenset()
     tolerance: Decimal = Decimal(0)
     tolerance_setting: str | None = None

@@ -60,6 +60,7 @@ class ReputationCache(ByWallet):
         super().__init__(settings)
         self.storage = Storage(
             together={one: _SCORED - {one} for one in _SCORED},
+            marks=frozenset({"last_synced_at"}),
             examples={
                 "score": (0, 100),
                 "tier": tuple(statuses.tier(score, low=settings.low_tier) for score in (0, 60, 75, 90)),
