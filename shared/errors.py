@@ -4,6 +4,7 @@
     ├── SettingError         a setting is missing or wrong
     │   ├── RightMissing     the role of a setting's address may not do what is asked of it
     │   └── DatabaseReadOnly the application database accepts no writes from us
+    │       └── WriteRefusedAsReadOnly it refused one write so, and does not say that it is
     ├── NotMigrated          the own database has not the tables of this version
     ├── DatabaseUnreachable  PostgreSQL does not answer, or refuses us
     ├── KafkaUnreachable     Kafka does not answer

@@ -152,18 +152,18 @@ for _unknown in UNKNOWN_AT_FIRST:
 
 
 @contextlib.contextmanager
-def serve(port: int | None) -> Iterator[int | None]:
-    """Serve /metrics on `port` (0 = any free one, None = not at all) while the block runs; gives the port that is bound."""
+def serve(port: int | None, *, host: str = "127.0.0.1") -> Iterator[int | None]:
+    """Serve /metrics on `host` and `port` (0 = any free one, None = not at all) while the block runs; yield the bound port."""
     if port is None:
         yield None
         return
     try:
-        server, thread = start_http_server(port, registry=registry)
-    except OSError as error:
-        variable = environment_name("metrics", "port")
+        server, thread = start_http_server(port, addr=host, registry=registry)
+    except (OSError, UnicodeError) as error:
+        variable, address = environment_name("metrics", "port"), environment_name("metrics", "host")
         raise errors.SettingError(
-            f"{variable}: port {port} cannot be bound ({error.strerror or error})",
-            cure=f"set {variable} to a free port, or to 0 for any",
+            f"{variable}: port {port} of {host} cannot be bound ({getattr(error, 'strerror', None) or error})",
+            cure=f"set {variable} to a free port, or to 0 for any, and {address} to an address of this machine",
         ) from None
     bound = int(server.server_port)
     log.info("metrics are served", port=bound)

@@ -169,6 +169,7 @@ class Webhook(Section):
 
 
 class Metrics(Section):
+    host: str = Field(default="127.0.0.1", min_length=1)
     port: int | None = Field(default=None, ge=0, le=65535)
     textfile: Path | None = None
     pushgateway_url: Annotated[str | None, SECRET] = Field(default=None, repr=False)  # may hold a password

@@ -34,7 +34,7 @@ async def run(
     if only != "worker":
         settings.require("rpc.urls")
     async with AsyncExitStack() as stack:
-        stack.enter_context(metrics.serve(settings.metrics.port))
+        stack.enter_context(metrics.serve(settings.metrics.port, host=settings.metrics.host))
         engine = await stack.enter_async_context(database.connect(settings.database, section="database"))
         await topic.verify(settings.kafka, scopes=len(applications))
         parts: dict[str, Coroutine[Any, Any, None]] = {}

@@ -36,8 +36,11 @@ def cut_sql(expression: str, *, longest: int = LONGEST) -> str:
 
 
 def column(name: str, *, cut: bool, of: str = "row", named: str | None = None) -> str:
-    """Return an item of a SELECT list: a text column as it is or, with `cut`, as it may be quoted."""
-    return f"{cut_sql(f'{of}.{name}') if cut else f'{of}.{name}'} AS {named or name}"
+    """Return an item of a SELECT list: a column as text, whole or, with `cut`, as it may be quoted.
+
+    The cast makes an enum comparable with words, and drops the blanks that pad a char(n).
+    """
+    return f"{cut_sql(f'{of}.{name}') if cut else f'CAST({of}.{name} AS text)'} AS {named or name}"
 
 
 def is_cut(value: object) -> bool:

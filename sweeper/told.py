@@ -50,6 +50,7 @@ class ToldFinding:
     outcome: str
     left: Sequence[str] = ()
     undoing: bool = False
+    is_complete: bool = True
 
     @property
     def subject(self) -> str:
@@ -59,7 +60,7 @@ class ToldFinding:
     @property
     def done(self) -> str:
         """What was done about it, and why not more."""
-        return words.done(self.outcome, self.action, undoing=self.undoing, left=self.left)
+        return words.done(self.outcome, self.action, undoing=self.undoing, left=self.left, is_complete=self.is_complete)
 
     @property
     def label(self) -> str:
@@ -206,7 +207,8 @@ def class_order(name: str) -> tuple[int, str]:
 
 def read(report: Mapping[str, Any]) -> Told:
     """The stored object; raises KeyError only for what every report ever had."""
-    findings = [_finding(one, undoing=report.get("mode") == Mode.UNDO) for one in report.get("findings", ())]
+    undoing, is_complete = report.get("mode") == Mode.UNDO, report["status"] == RunStatus.COMPLETE
+    findings = [_finding(one, undoing=undoing, is_complete=is_complete) for one in report.get("findings", ())]
     drift = report.get("drift") or Counter(one.drift_class for one in findings)
     known = {field.name for field in fields(Told)} | {"findings_total"} | _COUNTS
     asked = dict(report.get("spot_checks") or {})
@@ -235,7 +237,7 @@ def read(report: Mapping[str, Any]) -> Told:
     )
 
 
-def _finding(one: Mapping[str, Any], *, undoing: bool) -> ToldFinding:
+def _finding(one: Mapping[str, Any], *, undoing: bool, is_complete: bool) -> ToldFinding:
     return ToldFinding(
         drift_class=one["class"],
         table=one["table"],
@@ -248,4 +250,5 @@ def _finding(one: Mapping[str, Any], *, undoing: bool) -> ToldFinding:
         outcome=one.get("outcome", ""),
         left=one.get("left") or (),
         undoing=undoing,
+        is_complete=is_complete,
     )

@@ -48,12 +48,16 @@ def shares(outcomes: Mapping[str, int], *, in_part: int = 0) -> str:
     return listed([f"{number:,} {words}" for number, words in counts if number])
 
 
-def done(outcome: str, action: str, *, undoing: bool = False, left: Sequence[str] = ()) -> str:
+def done(
+    outcome: str, action: str, *, undoing: bool = False, left: Sequence[str] = (), is_complete: bool = True
+) -> str:
     """What was done about a finding, and why not more; `left` are the columns that a repair did not write."""
     if left:
         return f"{IN_PART}: {listed(list(left))} {'stays as it is' if len(left) == 1 else 'stay as they are'}"
     if undoing and outcome in _UNDONE:
         return _UNDONE[Outcome(outcome)]
+    if outcome == Outcome.PROPOSED and not is_complete:
+        return "not written: the run is not complete"
     if outcome == Outcome.PROPOSED and action == Policy.REPAIR:
         return "not written: --repair does it"
     return _DONE[Outcome(outcome)] if outcome in set(Outcome) else label(outcome)
@@ -127,7 +131,10 @@ def iso(time: datetime) -> str:
 def sentence(words: str) -> str:
     """The words as a sentence."""
     words = visible(short(words.strip()))
-    first = words[:1] if "_" in words.partition(" ")[0] else words[:1].upper()  # a column's name stays as it is
+    word = words.partition(" ")[0].rstrip(".,:;")
+    first = (
+        words[:1] if set("_./") & set(word) else words[:1].upper()
+    )  # the name of a column or an address stays as it is
     return f"{first}{words[1:]}{'' if words.endswith(('.', ':', '!')) else '.'}"
 
 

@@ -52,7 +52,7 @@ async def run(
 ) -> int:
     """0 once it was told to stop; raises where it cannot start. `times` stand in the place of the settings' expressions."""
     times = schedule.timetable(settings.schedule) if times is None else times
-    with metrics.serve(settings.metrics.port):
+    with metrics.serve(settings.metrics.port, host=settings.metrics.host):
         async with database.connect(settings.database, section="database") as engine:
             await migrations.check(engine)
             gauges.measure_known(await gauges.recall(engine))

@@ -143,7 +143,7 @@ def missing_position(case: Case, around: Surroundings) -> Finding | None:
         table=TABLE,
         row_id=None,
         entity=f"provider:{wallet}",
-        words=f"On chain {wallet} holds {expected['shares']} shares of the pool; the app has no row for it.",
+        words=f"On chain {wallet} holds {expected['shares']:f} shares of the pool; the app has no row for it.",
         evidence={"known_at": expected["position"], "shares": expected["shares"]},
         insert=None if cost is None else insert,
         chain_key=expected["key"],

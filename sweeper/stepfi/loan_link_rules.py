@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from sweeper.comparison import Case
 from sweeper.model import Answer, Finding
-from sweeper.stepfi import loan_values
+from sweeper.stepfi import address_texts, loan_terms, loan_values
 from sweeper.stepfi.loan_findings import repair, report, word
 from sweeper.stepfi.loan_ids import NEVER_ON_CHAIN, is_provisional, is_real_id
 from sweeper.stepfi.loan_links import POSSIBLE, Link, LinkKind
@@ -78,8 +78,13 @@ def absent_on_chain(case: Case, around: loan_values.Surroundings) -> Finding | N
         evidence["loans_left_over"] = [_entity(loan) for loan in left_over]
         names = " and ".join(map(_name, left_over[:_MOST_NAMED]))
         words += f" But {names} of its wallet and time has no row, so the absence is not proven."
+    wallet = loan_terms.wallet_of(row)
+    names_wallet = wallet is not None and address_texts.is_address(wallet)
+    if not names_wallet:
+        words += " But its wallet is no address, so the absence is not proven."
     finding = report("absent_on_chain", case, words=words, evidence=evidence)
-    return replace(finding, answer=Answer.ABSENT if around.all_known and not left_over else Answer.UNKNOWN)
+    is_proven = around.all_known and names_wallet and not left_over
+    return replace(finding, answer=Answer.ABSENT if is_proven else Answer.UNKNOWN)
 
 
 def abandoned_provisional(case: Case, around: loan_values.Surroundings) -> Finding | None:
@@ -140,7 +145,7 @@ def _loans(link: Link) -> str:
 def _link_evidence(link: Link) -> dict[str, object]:
     near = [f"{_entity(loan)}: {', '.join(reasons)}" for loan, reasons in list(link.near.items())[:_MOST_LISTED]]
     return {
-        "linked_by": link.by,
+        "linked_by": None if link.by == POSSIBLE else link.by,
         "candidates": [_entity(key) for key in link.candidates[:_MOST_LISTED]],
         "other_rows": list(link.rivals[:_MOST_LISTED]),
         **({"candidates_in_all": len(link.candidates)} if len(link.candidates) > _MOST_LISTED else {}),

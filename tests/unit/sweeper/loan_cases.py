@@ -5,6 +5,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from stellar_sdk import Keypair
+
 from sweeper.comparison import Case
 from sweeper.model import Finding, Row
 from sweeper.stepfi import loan_rules
@@ -17,7 +19,9 @@ MADE = NOW - timedelta(days=10)
 DONE = NOW - timedelta(days=1)
 HOUR, SKEW = timedelta(hours=1), timedelta(seconds=120)
 ROW, VENDOR_ROW, OTHER_VENDOR_ROW = UUID(int=1), UUID(int=2), UUID(int=3)
-BORROWER, STRANGER, VENDOR, OTHER_VENDOR = (f"G{letter * 55}" for letter in "BSVO")
+BORROWER, STRANGER, VENDOR, OTHER_VENDOR = (
+    Keypair.from_raw_ed25519_seed(letter.encode() * 32).public_key for letter in "BSVO"
+)
 CONTRACT = f"C{'L' * 55}"
 CONTRACT_BORROWER = f"C{'B' * 55}"
 KEY = f"loan:{CONTRACT}:7"

@@ -264,3 +264,9 @@ class TestMissing:
 
     def test_a_loan_of_an_unknown_borrower_is_not_missing(self) -> None:
         assert found(case(None, expected(user_wallet=None))) is None
+
+
+@pytest.mark.parametrize("wallet", ["", " ", None, BORROWER[:-1], "nobody"])
+def test_a_row_whose_wallet_is_no_address_is_not_proven_absent(wallet: str | None) -> None:
+    finding = the(found(case(row(loan_id=PROVISIONAL, status="active", user_wallet=wallet), None)))
+    assert (finding.drift_class, finding.answer) == ("absent_on_chain", Answer.UNKNOWN)
