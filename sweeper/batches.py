@@ -23,6 +23,7 @@ _BY = "a trigger or rule"
 DROPPED = f"the application's database dropped the write without an error: {_BY}"
 REMOVED = f"the application's database removed the row after the write: {_BY}"
 SEVERAL = "several rows of the table have this id, so it cannot be told which of them is meant"
+SINCE = "at the end of the run, though it held the repair when that was committed: a later write's trigger, or another writer"
 _SHOWN = 100
 """Bytes of a value that a reason quotes whole."""
 
@@ -76,6 +77,20 @@ async def look(connection: AsyncConnection, batch: Batch, *, locking: bool = Fal
     for place, rows in (await _read(connection, batch, columns, locking=locking)).items():
         seen = [_seen(batch, place, row) for row in rows]
         found[place] = next((one for one in seen if one.is_after), seen[0])  # of several rows for one key
+    return found
+
+
+async def undone(connection: AsyncConnection, batch: Batch) -> dict[int, str]:
+    """Return why rows no longer hold what was written to them and committed, by place; those that hold it are left out."""
+    rows = await _read(connection, batch, batch.written)
+    found: dict[int, str] = {}
+    for place in range(1, len(batch) + 1):
+        unlike = [batch.unlike(place - 1, row.values) for row in rows.get(place, ())]
+        if not unlike:
+            found[place] = f"the row is gone {SINCE}"
+        elif all(unlike):
+            name = min(unlike[0])
+            found[place] = f"column {name} is {_quoted(rows[place][0].values[name])} {SINCE}"
     return found
 
 
@@ -155,9 +170,11 @@ def _own(rows: Sequence[_Row], row_id: str | None) -> _Row | None:
 
 def _changed(columns: Iterable[str], stored: Image) -> str:
     name = min(columns)
-    value = stored[name]
-    shown = "NULL" if value is None else long_values.shortened(value, longest=_SHOWN)
-    return f"the application's database changed column {name} to {shown}: {_BY}"
+    return f"the application's database changed column {name} to {_quoted(stored[name])}: {_BY}"
+
+
+def _quoted(value: str | None) -> str:
+    return "NULL" if value is None else long_values.shortened(value, longest=_SHOWN)
 
 
 async def _read(

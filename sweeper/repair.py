@@ -12,12 +12,24 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 
-from sweeper import app_rights, batch_writer, duplicate_inserts, insert_gate, lanes, obstacles, row_images
+from sqlalchemy.exc import DBAPIError
+
+from sweeper import (
+    app_access,
+    app_rights,
+    batch_writer,
+    batches,
+    duplicate_inserts,
+    insert_gate,
+    lanes,
+    obstacles,
+    row_images,
+)
 from sweeper.app_schema import AppTable
 from sweeper.batch import MARKED_BY_APP, Batch
 from sweeper.context import Context, Subject
 from sweeper.journal import Done, Journal
-from sweeper.model import NEEDS_SETTING, Finding, Outcome, Value
+from sweeper.model import NEEDS_SETTING, Finding, Identity, Outcome, Value
 from sweeper.storage import Storage
 
 BATCH_ROWS = 1_000
@@ -53,7 +65,36 @@ async def repair(
         some = [free[start : start + size] for start in range(0, len(free), size)]
         batch = partial(_repair_batch, context, table, subject, journal, hashes or {}, asyncio.Lock())
         done += chain.from_iterable(await lanes.each(some, batch))
-    return done
+    return await _looked_at_last(context, done)
+
+
+async def _looked_at_last(context: Context, done: Sequence[Finding]) -> list[Finding]:
+    """Return the findings; a row that no longer holds what an earlier batch wrote to it is `failed`.
+
+    Each batch was read back before its commit, but triggers of a later one may have written to its rows. Where the database does
+    not answer any more, what was read before the commits stands.
+    """
+    written = [one for one in done if one.outcome is Outcome.REPAIRED]
+    undone: dict[Identity, str] = {}
+    if len(written) <= 1:
+        return list(done)  # nothing was written after it was read back
+    for (name, *_), group in sorted(_by_shape(context, written).items()):
+        table, subject = context.tables[name], context.subjects[name]
+        for start in range(0, len(group), BATCH_ROWS):
+            page = group[start : start + BATCH_ROWS]
+            batch = batch_of(table, subject.row_key, page, storage=subject.storage)
+            try:
+                async with app_access.transaction(context.app) as connection:
+                    found = await batches.undone(connection, batch)
+            except (DBAPIError, OSError, TimeoutError):
+                return list(done)
+            undone |= {page[place - 1].identity: reason for place, reason in found.items()}
+    return [
+        _told(one, Done(outcome=Outcome.FAILED, reason=undone[one.identity]))
+        if one.outcome is Outcome.REPAIRED and one.identity in undone
+        else one
+        for one in done
+    ]
 
 
 def merged(findings: Sequence[Finding], done: Sequence[Finding]) -> list[Finding]:

@@ -208,3 +208,27 @@ async def test_a_dropped_write_is_told_as_one_whatever_the_rest_of_the_batch(app
     assert outcomes(done) == ["failed", "repaired", "failed", "repaired"]
     assert done[0].evidence["reason"] == DROPPED
     await only_written(app, ids[1], ids[3])
+
+
+async def test_a_row_that_a_later_batch_s_trigger_changed_back_is_not_repaired(app: App) -> None:
+    """Columns of another set are another batch, with a transaction of its own."""
+    first, control, last = await rows(app, "first", CONTROL, "last")
+    await app.connection.execute(
+        """CREATE FUNCTION put_back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+UPDATE loans SET remaining_balance = 77 WHERE user_wallet = 'first' AND remaining_balance <> 77; RETURN NULL; END $$;
+CREATE TRIGGER put_back AFTER UPDATE OF status ON loans FOR EACH STATEMENT EXECUTE FUNCTION put_back();"""
+    )
+    done = await app.repair(
+        [
+            await app.finding(first, remaining_balance=Decimal(5)),
+            await app.finding(control, remaining_balance=Decimal(5)),
+            await app.finding(last, status="completed"),
+        ]
+    )
+    assert outcomes(sorted(done, key=lambda one: [first, control, last].index(one.row_id or ""))) == [
+        "failed",
+        "repaired",
+        "repaired",
+    ]
+    (failed,) = [one for one in done if one.row_id == first]
+    assert "column remaining_balance is 77" in failed.evidence["reason"]
