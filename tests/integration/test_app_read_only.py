@@ -110,7 +110,7 @@ async def test_no_row_is_tried_in_halves(app: App, monkeypatch: pytest.MonkeyPat
 
     async def counted(*arguments: object, **options: object) -> object:
         tried.append(1)
-        return await write(*arguments, **options)  # type: ignore[arg-type]
+        return await write(*arguments, **options)  # type: ignore[arg-type]  # passed on as they came
 
     monkeypatch.setattr(batches, "write", counted)
     run_id = await app.begin()
@@ -139,7 +139,7 @@ CREATE TRIGGER demote BEFORE UPDATE ON loans FOR EACH ROW EXECUTE FUNCTION demot
 
     async def counted(connection: object, batch: batches.Batch, **options: object) -> object:
         tried.append(len(batch))
-        return await write(connection, batch, **options)  # type: ignore[arg-type]
+        return await write(connection, batch, **options)  # type: ignore[arg-type]  # passed on as they came
 
     monkeypatch.setattr(batches, "write", counted)
     done = await app.repair([await app.finding(await app.loan(), status="completed") for _ in range(8)])

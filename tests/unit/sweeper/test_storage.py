@@ -133,7 +133,7 @@ def test_a_generated_or_not_null_column_is_refused_without_being_asked() -> None
 def test_a_missing_row_is_inserted_whole_or_not_at_all(
     changes: dict[str, object], refused: set[str], inserted: set[str] | None
 ) -> None:
-    table = replace(LOANS, **changes)  # type: ignore[arg-type]
+    table = replace(LOANS, **changes)  # type: ignore[arg-type]  # of the fields that a case names
     refusals = {name: {value: NO} for name, value in STATUS.items() if name in refused}
     one = fitted(finding({}, insert=STATUS), table, STORAGE["loans"], refusals)
     assert (None if one.insert is None else set(one.insert)) == inserted
