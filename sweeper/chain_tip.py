@@ -20,9 +20,14 @@ async def read(
     """
     async with rpc.glance(settings, on_request=on_request) as glancing:
         names = [state.url_shown for state in glancing.nodes]
-        first, others = await asyncio.gather(
-            client.check(), asyncio.gather(*(_glance(glancing, name) for name in names))
-        )
+        looks = [asyncio.create_task(_glance(glancing, name)) for name in names]
+        try:
+            first = await client.check()
+            others = await asyncio.gather(*looks)
+        finally:  # where no node passes, no look outlives its client
+            for look in looks:
+                look.cancel()
+            await asyncio.gather(*looks, return_exceptions=True)
         healths = [first.health, *(health for health in others if health is not None)]
         told = {health.node for health in healths}
         tip = await newest(healths, glancing, contracts=contracts)

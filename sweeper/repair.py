@@ -14,6 +14,7 @@ from itertools import chain
 
 from sqlalchemy.exc import DBAPIError
 
+from shared import errors
 from sweeper import (
     app_access,
     app_rights,
@@ -86,7 +87,7 @@ async def _looked_at_last(context: Context, done: Sequence[Finding]) -> list[Fin
             try:
                 async with app_access.transaction(context.app) as connection:
                     found = await batches.undone(connection, batch)
-            except (DBAPIError, OSError, TimeoutError):
+            except (errors.ChaintrueError, DBAPIError, OSError, TimeoutError):
                 return list(done)
             undone |= {page[place - 1].identity: reason for place, reason in found.items()}
     return [
