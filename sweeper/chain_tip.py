@@ -29,9 +29,9 @@ async def read(
                 look.cancel()
             await asyncio.gather(*looks, return_exceptions=True)
         healths = [first.health, *(health for health in others if health is not None)]
-        told = {health.node for health in healths}
+        answered = {health.node for health in healths}
         tip = await newest(healths, glancing, contracts=contracts)
-        return replace(tip, silent=tuple(name for name in names if name not in told))
+        return replace(tip, silent=tuple(name for name in names if name not in answered))
 
 
 async def newest(healths: Sequence[rpc.Health], client: rpc.Client, *, contracts: Sequence[str]) -> Tip:
@@ -49,7 +49,7 @@ async def _glance(client: rpc.Client, name: str) -> rpc.Health | None:
 
 
 async def _with_close(client: rpc.Client, tip: Tip, contracts: Sequence[str]) -> Tip:
-    """Return the tip with the close time that a page of events tells; unchanged where there is none to be had."""
+    """Return the tip with the close time of a page of events; unchanged where no page can be read."""
     if not contracts:
         return tip
     try:
